@@ -1,0 +1,232 @@
+"""Distributed matrix products C = A B and C = A B^T, each as one core's program.
+
+A[M, K], B[K, N] and C[M, N] lie in tiles over the mesh. `mesh_gemm` is MeshGEMM (WaferLLM, OSDI'25):
+Cannon's algorithm on the interleaved ring, so that no step sends further than 2 hops. The others are
+what it is compared with.
+
+    align A along its row       k-blocks of A and B meet: core (y, x) starts at block p(y) + q(x)
+    repeat N times              multiply the tiles at hand while both move one ring position on
+        A  <- 2 hops along x
+        B  <- 2 hops along y
+        C += A B
+"""
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float
+
+from waferllm.errors import InputError
+from waferllm.fabric import (
+    Ring,
+    Route,
+    Step,
+    allgather,
+    broadcast,
+    index,
+    reduce,
+    ring_core,
+    ring_index,
+    rotate,
+    shift,
+    size,
+)
+from waferllm.layout import COLS, ROWS, Blocks, Layout, Mesh, RingSkewed
+from waferllm.program import Kernel
+
+
+def multiply(a: Array, b: Array, acc: jnp.dtype) -> Array:
+    """The local product of two tiles, (..., m, k) x (..., k, n), accumulated in `acc`."""
+    return jnp.matmul(a, b, preferred_element_type=acc)
+
+
+def mesh_gemm_core(
+    a: Float[Array, "*b m k1"],
+    b: Float[Array, "*b k2 n"],
+    *,
+    acc: jnp.dtype = jnp.float32,
+    span: int | None = None,
+    skewed: bool = True,
+) -> Float[Array, "*b m n"]:
+    """MeshGEMM on one core: C's tile from tiles of A and B.
+
+    On Y x X cores K is cut into lcm(Y, X) blocks, one for each step. A square mesh holds one block of A
+    and one of B per core and moves both at every step; otherwise a core keeps several blocks of one
+    operand and moves it when it has used them up. B arrives skewed (`RingSkewed`), or with
+    `skewed=False` in blocks numbered along the row ring, and is aligned first. `span` makes every run of
+    that many columns a mesh of its own. C is returned in A's dtype.
+    """
+    rows, cols = size(ROWS), size(COLS, span)
+    steps = Mesh(rows, cols).steps
+    per_row, per_col = steps // rows, steps // cols  # k-blocks in a tile of B, and of A
+    p, q = ring_index(ROWS) * per_row, ring_index(COLS, span) * per_col
+    a = rotate(a, COLS, -(p // per_col), span=span)
+    if not skewed:
+        b = rotate(b, ROWS, -(q // per_row))
+
+    def step(held: tuple[Array, Array, Array], turn: Array) -> tuple[tuple, None]:
+        a, b, c = held
+        if rows == cols:
+            return (onwards(a, COLS), onwards(b, ROWS), c + multiply(a, b, acc)), None
+        c = c + multiply(_block(a, -1, p + turn, per_col), _block(b, -2, q + turn, per_row), acc)
+        used = p + q + turn + 1
+        a = onwards(a, COLS) if per_col == 1 else jnp.where(used % per_col, a, onwards(a, COLS))
+        b = onwards(b, ROWS) if per_row == 1 else jnp.where(used % per_row, b, onwards(b, ROWS))
+        return (a, b, c), None
+
+    def onwards(tile: Array, axis: str) -> Array:
+        return shift(tile, axis, Ring(-1), span=span if axis == COLS else None)
+
+    lead = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    c = jnp.zeros((*lead, a.shape[-2], b.shape[-1]), acc)
+    (_, _, c), _ = lax.scan(step, (a, b, c), jnp.arange(steps))
+    return c.astype(a.dtype)
+
+
+def _block(tile: Array, axis: int, which: Array, count: int) -> Array:
+    """Block `which` (modulo `count`) of the `count` blocks along a dimension of a tile."""
+    if count == 1:
+        return tile
+    width = tile.shape[axis] // count
+    return lax.dynamic_slice_in_dim(tile, which % count * width, width, axis)
+
+
+def dist_gemm_t_core(
+    a: Float[Array, "*b m k"],
+    b: Float[Array, "*b n k"],
+    *,
+    acc: jnp.dtype = jnp.float32,
+    span: int | None = None,
+) -> Float[Array, "*b m N/X"]:
+    """dist-GEMM-T on one core: C = A B^T without ever transposing B on the mesh.
+
+    B's tiles, rows over y and K over x like A's, pass by along y in 2-hop shifts. At each step every core
+    multiplies its A with the B at hand; the partial products are summed along x, each block of C at the
+    core that owns it, which moves with the ring. C's columns come in the order of the row ring, so that
+    they meet the rows of a matrix in blocks over y in `mesh_gemm_core(..., skewed=False)`.
+    """
+    rows, cols = size(ROWS), size(COLS, span)
+    steps = Mesh(rows, cols).steps
+    per_row, per_col = steps // rows, steps // cols
+    p, q = ring_index(ROWS), ring_index(COLS, span)
+    width = b.shape[-2] // per_row
+
+    def step(held: tuple[Array, Array], turn: Array) -> tuple[tuple, None]:
+        b, c = held
+        partial = multiply(a, jnp.swapaxes(b, -1, -2), acc)
+        for i in range(per_row):
+            block = (p + turn) % rows * per_row + i
+            owner = block // per_col
+            part = partial[..., i * width : (i + 1) * width]
+            total = reduce(part, COLS, root=ring_core(owner, cols), span=span)
+            put = lax.dynamic_update_slice_in_dim(c, total, block % per_col * width, c.ndim - 1)
+            c = jnp.where(owner == q, put, c)
+        return (shift(b, ROWS, Ring(-1)), c), None
+
+    lead = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    c = jnp.zeros((*lead, a.shape[-2], per_col * width), acc)
+    (_, c), _ = lax.scan(step, (b, c), jnp.arange(rows))
+    return c.astype(a.dtype)
+
+
+def cannon_core(
+    a: Float[Array, "m k"], b: Float[Array, "k n"], *, acc: jnp.dtype = jnp.float32
+) -> Float[Array, "m n"]:
+    """Cannon's algorithm: as MeshGEMM, but on the line closed into a ring by a wrap-around edge.
+
+    Both operands lie in plain blocks; the skew takes N-1 one-hop shifts, of which row y (column x) joins
+    in the first y (x). The edge from the last core back to the first is N-1 hops long.
+    """
+    steps = _square("Cannon")
+    onwards: Route = Step(-1, wrap=True)
+
+    def skew(tile: Array, axis: str, by: Array) -> Array:
+        def turn(tile: Array, t: Array) -> tuple[Array, None]:
+            return jnp.where(t < by, shift(tile, axis, onwards), tile), None
+
+        return lax.scan(turn, tile, jnp.arange(steps - 1))[0]
+
+    def step(held: tuple[Array, Array, Array], _: None) -> tuple[tuple, None]:
+        a, b, c = held
+        c = c + multiply(a, b, acc)
+        return (shift(a, COLS, onwards), shift(b, ROWS, onwards), c), None
+
+    a, b = skew(a, COLS, index(ROWS)), skew(b, ROWS, index(COLS))
+    c = jnp.zeros((a.shape[0], b.shape[1]), acc)
+    (_, _, c), _ = lax.scan(step, (a, b, c), None, length=steps)
+    return c.astype(a.dtype)
+
+
+def summa_core(
+    a: Float[Array, "m k1"], b: Float[Array, "k2 n"], *, acc: jnp.dtype = jnp.float32
+) -> Float[Array, "m n"]:
+    """SUMMA: at step s the owners of k-block s multicast it along their row and column."""
+    rows, cols = size(ROWS), size(COLS)
+    steps = Mesh(rows, cols).steps
+    per_row, per_col = steps // rows, steps // cols
+
+    def step(c: Array, s: Array) -> tuple[Array, None]:
+        block_a = broadcast(_block(a, -1, s % per_col, per_col), COLS, s // per_col)
+        block_b = broadcast(_block(b, -2, s % per_row, per_row), ROWS, s // per_row)
+        return c + multiply(block_a, block_b, acc), None
+
+    c, _ = lax.scan(step, jnp.zeros((a.shape[0], b.shape[1]), acc), jnp.arange(steps))
+    return c.astype(a.dtype)
+
+
+def allgather_gemm_core(
+    a: Float[Array, "m k1"], b: Float[Array, "k2 n"], *, acc: jnp.dtype = jnp.float32
+) -> Float[Array, "m n"]:
+    """Gather the whole row of A and the whole column of B on every core, then multiply once."""
+    row = jnp.moveaxis(allgather(a, COLS), 0, 1).reshape(a.shape[0], -1)
+    col = allgather(b, ROWS).reshape(-1, b.shape[1])
+    return multiply(row, col, acc).astype(a.dtype)
+
+
+def _square(name: str) -> int:
+    rows, cols = size(ROWS), size(COLS)
+    if rows != cols:
+        raise InputError(
+            f"{name} needs a square mesh, got {rows}x{cols}. Use mesh_gemm, which cuts any mesh."
+        )
+    return rows
+
+
+def _product(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    if a[1] != b[0]:
+        raise InputError(
+            f"a{list(a)} times b{list(b)}: a has {a[1]} columns and b {b[0]} rows; they must be equal."
+        )
+    return a[0], b[1]
+
+
+def _product_t(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    if a[1] != b[1]:
+        raise InputError(
+            f"a{list(a)} times b{list(b)} transposed: a has {a[1]} columns and b {b[1]}; they must be equal."
+        )
+    return a[0], b[0]
+
+
+def blocks(mesh: Mesh) -> tuple[Layout, Layout, Layout]:
+    """A, B and C of a product in plain blocks, K divisible into the mesh's steps."""
+    return (
+        Blocks((ROWS, COLS), (1, mesh.steps)),
+        Blocks((ROWS, COLS), (mesh.steps, 1)),
+        Blocks((ROWS, COLS)),
+    )
+
+
+def _plain(mesh: Mesh) -> tuple[tuple[Layout, ...], Layout]:
+    a, b, c = blocks(mesh)
+    return (a, b), c
+
+
+def _skewed(mesh: Mesh) -> tuple[tuple[Layout, ...], Layout]:
+    a, _, c = blocks(mesh)
+    return (a, RingSkewed()), c
+
+
+mesh_gemm = Kernel(mesh_gemm_core, _skewed, _product)
+cannon = Kernel(cannon_core, _plain, _product)
+summa = Kernel(summa_core, _plain, _product)
+allgather_gemm = Kernel(allgather_gemm_core, _plain, _product)

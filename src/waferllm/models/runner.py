@@ -1,0 +1,231 @@
+"""A model on its meshes: placed weights, KV caches, and the compiled steps that use them.
+
+The engine hands over token ids and gets logits. Decode and prefill may use different meshes; weights are
+kept once, as placed for decode, and re-laid layer by layer while a prompt is prefilled, as is the prompt's
+KV when its last chunk is done.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from waferllm.errors import InputError
+from waferllm.kernels.kv_cache import capacity as kv_capacity
+from waferllm.kernels.kv_cache import offset
+from waferllm.models.checkpoint import Checkpoint
+from waferllm.models.placement import PAD, move
+from waferllm.models.programs import ModelPrograms
+from waferllm.models.weights import load_ends, load_layer
+from waferllm.program.run import on_cores, on_devices
+
+Devices = jax.sharding.Mesh | None
+
+
+@dataclass(frozen=True)
+class Relayout:
+    """Moves one layer's weights, and a prompt's KV, between the decode mesh and the prefill mesh."""
+
+    decode: ModelPrograms
+    prefill: ModelPrograms
+
+    def weights(self, weights: dict[str, Array]) -> dict[str, Array]:
+        """Decode-placed weights in the order of the prefill mesh."""
+        if self.decode.mesh == self.prefill.mesh:
+            return weights
+        a, b = self.decode.placement, self.prefill.placement
+        hidden = (a.hidden, b.hidden)
+        head = (a.head.reshape(-1), b.head.reshape(-1))
+        orders = {
+            "input_norm": (hidden,),
+            "post_norm": (hidden,),
+            "o_bias": (hidden,),
+            "qkv": (hidden, (a.qkv, b.qkv)),
+            "qkv_bias": ((a.qkv, b.qkv),),
+            "q_norm": (head,),
+            "k_norm": (head,),
+            "frequencies": ((a.frequencies, b.frequencies),),
+            "o": ((a.attended, b.attended), hidden),
+            "gate_up": (hidden, (a.gate_up, b.gate_up)),
+            "down": ((a.ffn, b.ffn), hidden),
+        }
+        return {name: _relay(w, orders[name]) for name, w in weights.items()}
+
+    def kv(self, buffer: Array, length: Array) -> Array:
+        """A prompt's keys (or values) from the prefill buffer, as the decode cache holds them.
+
+        Row by row, balanced over the rows, position t in slot t mod row capacity.
+        """
+        d, p = self.decode, self.prefill
+        row = np.arange(d.mesh.rows)[:, None]
+        first = offset(row, length, d.mesh.rows)
+        slot = np.arange(d.row_slots)[None, :]
+        position = (first + (slot - first) % d.row_slots).reshape(-1)
+        share = p.chunk // p.mesh.rows
+        source = position % p.chunk // share * p.buffer_slots
+        source += position // p.chunk * share + position % share
+        held = jnp.take(buffer, source, axis=0, mode="clip")
+        keys = (p.placement.keys.reshape(-1), d.placement.keys.reshape(-1))
+        return held if d.mesh == p.mesh else _relay(held, (None, keys))
+
+
+def _relay(array: Array, orders: tuple) -> Array:
+    for axis, order in enumerate(orders):
+        if order is None or np.array_equal(*order):
+            continue
+        index = move(*order)
+        outside = array.shape[axis]
+        array = jnp.take(
+            array, np.where(index == PAD, outside, index), axis=axis, mode="fill", fill_value=0
+        )
+    return array
+
+
+class WaferRunner:
+    """Runs one checkpoint. `slots` sequences decode together, each of at most `capacity` tokens."""
+
+    max_burst = 1
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        decode: ModelPrograms,
+        prefill: ModelPrograms,
+        devices: tuple[Devices, Devices] = (None, None),
+    ) -> None:
+        self.programs, self.prefill_programs = decode, prefill
+        self.relayout = Relayout(decode, prefill)
+        self._devices = devices
+        config = checkpoint.config
+        if config.vocab < 1:
+            raise InputError("a model without a vocabulary")
+        self.layers = [
+            load_layer(checkpoint, decode.placement, i, decode.dtype) for i in range(config.layers)
+        ]
+        self.table, self.norm, self.output = load_ends(checkpoint, decode.placement, decode.dtype)
+        cache = (decode.slots, decode.mesh.rows * decode.row_slots, decode.kv_width)
+        buffer = (prefill.mesh.rows * prefill.buffer_slots, prefill.kv_width)
+        self.caches = [self._pair(cache) for _ in self.layers]
+        self.buffers = [self._pair(buffer) for _ in self.layers]
+        self.prompt = np.zeros(decode.slots, np.int32)
+
+    def _pair(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        return jnp.zeros(shape, self.programs.dtype), jnp.zeros(shape, self.programs.dtype)
+
+    @property
+    def slots(self) -> int:
+        return self.programs.slots
+
+    @property
+    def chunk(self) -> int:
+        return self.prefill_programs.chunk
+
+    def capacity(self, prompt: int) -> int:
+        """Tokens that a sequence with a prompt of that many tokens can hold in all."""
+        p = self.programs
+        return min(p.capacity, kv_capacity(p.kv, p.mesh.rows, p.row_slots, prompt))
+
+    def decode(self, tokens: np.ndarray, positions: np.ndarray, active: np.ndarray) -> np.ndarray:
+        """Logits (slots, vocab) after one more token in every active slot, at `positions`."""
+        x = self._embed_tokens(self.table, jnp.asarray(tokens, jnp.int32))
+        where = (jnp.asarray(positions, jnp.int32), jnp.asarray(self.prompt), jnp.asarray(active))
+        for i, weights in enumerate(self.layers):
+            *cache, x = self._decode_layer[self._kind[i]](weights, *self.caches[i], x, *where)
+            self.caches[i] = tuple(cache)
+        return np.asarray(self._head(self.norm, self.output, x))
+
+    def prefill(
+        self, slot: int, ids: np.ndarray, start: int, length: int, last: bool
+    ) -> np.ndarray | None:
+        """One chunk of a prompt; after the last one its KV moves into `slot`. Logits (vocab,) then."""
+        x = self._embed_chunk(self.table, jnp.asarray(ids, jnp.int32))
+        where = (jnp.asarray(start, jnp.int32), jnp.asarray(length, jnp.int32))
+        for i, weights in enumerate(self.layers):
+            *buffer, x = self._prefill_layer[self._kind[i]](weights, *self.buffers[i], x, *where)
+            self.buffers[i] = tuple(buffer)
+        if not last:
+            return None
+        self.prompt[slot] = start + length
+        total = jnp.asarray(start + length, jnp.int32)
+        for i, buffer in enumerate(self.buffers):
+            self.caches[i] = self._adopt(self.caches[i], buffer, jnp.asarray(slot), total)
+        return np.asarray(self._head(self.norm, self.output, self._last(x, where[1])))[0]
+
+    def release(self, slot: int) -> None:
+        """The slot's sequence is over; what its cache holds no longer counts."""
+        self.prompt[slot] = 0
+
+    # Compiled steps: made on first use, one for each kind of layer (layers differ by their window only).
+
+    @cached_property
+    def _kind(self) -> list[int]:
+        windows = [self.programs.config.window(i) for i in range(len(self.layers))]
+        return [windows.index(w) for w in windows]
+
+    def _compile(self, program: Any, prefill: bool = False) -> Callable[..., Any]:
+        devices = self._devices[prefill]
+        return on_cores(program) if devices is None else on_devices(program, devices)
+
+    @cached_property
+    def _embed_tokens(self) -> Callable[..., Array]:
+        return jax.jit(self._compile(self.programs.embed(self.slots)))
+
+    @cached_property
+    def _head(self) -> Callable[..., Array]:
+        return jax.jit(self._compile(self.programs.head()))
+
+    @cached_property
+    def _decode_layer(self) -> dict[int, Callable[..., Any]]:
+        return {
+            i: jax.jit(self._compile(self.programs.decode_layer(i)), donate_argnums=(1, 2))
+            for i in set(self._kind)
+        }
+
+    @cached_property
+    def _embed_chunk(self) -> Callable[..., Array]:
+        embed = self._compile(self.programs.embed(self.chunk))
+        width = self.prefill_programs.placement.hidden.size
+        return jax.jit(lambda table, ids: _resize(embed(table, ids), width))
+
+    @cached_property
+    def _prefill_layer(self) -> dict[int, Callable[..., Any]]:
+        def step(layer: int) -> Callable[..., Any]:
+            run = self._compile(self.prefill_programs.prefill_layer(layer), prefill=True)
+            return jax.jit(
+                lambda weights, *rest: run(self.relayout.weights(weights), *rest),
+                donate_argnums=(1, 2),
+            )
+
+        return {i: step(i) for i in set(self._kind)}
+
+    @cached_property
+    def _last(self) -> Callable[..., Array]:
+        """The last real token's hidden vector, alone in slot 0, on the decode mesh."""
+        width = self.programs.placement.hidden.size
+
+        def pick(x: Array, length: Array) -> Array:
+            row = jax.lax.dynamic_slice_in_dim(x, length - 1, 1, axis=0)
+            return jnp.pad(_resize(row, width), ((0, self.slots - 1), (0, 0)))
+
+        return jax.jit(pick)
+
+    @cached_property
+    def _adopt(self) -> Callable[..., Any]:
+        def adopt(cache: tuple, buffer: tuple, slot: Array, length: Array) -> tuple:
+            return tuple(
+                jax.lax.dynamic_update_index_in_dim(c, self.relayout.kv(b, length), slot, 0)
+                for c, b in zip(cache, buffer, strict=True)
+            )
+
+        return jax.jit(adopt, donate_argnums=0)
+
+
+def _resize(x: Array, width: int) -> Array:
+    """Crop or pad the last dimension: hidden vectors differ between meshes by their padding only."""
+    x = x[..., :width]
+    return jnp.pad(x, ((0, 0), (0, width - x.shape[-1])))
