@@ -66,7 +66,7 @@ LLAMA3_ROPE = rope(
     original_max_position_embeddings=32,
 )
 SPECS: dict[str, Spec] = {
-    "llama-mha": Spec(family="llama", values=sizes(32, 24, 4, None), old=True),
+    "llama-mha": Spec(family="llama", values=sizes(32, 20, 4, None), old=True),
     "llama-gqa-tied": Spec(family="llama", values=sizes(36, 40, 6, 2) | TIED),
     "llama-mqa": Spec(family="llama", values=sizes(30, 36, 5, 1)),
     "llama-odd-f16": Spec(
@@ -74,15 +74,15 @@ SPECS: dict[str, Spec] = {
         values=sizes(60, 52, 4, 2) | {"head_dim": 12} | TIED,
         dtype=torch.float16,
     ),
-    "llama-bias": Spec(family="llama", values=sizes(30, 26, 3, 3) | {"attention_bias": True}),
+    "llama-bias": Spec(family="llama", values=sizes(24, 26, 3, 3) | {"attention_bias": True}),
     "llama-sharded": Spec(family="llama", values=sizes(24, 28, 4, 2, layers=3), shards=True),
     "llama3-rope": Spec(family="llama", values=sizes(32, 28, 4, 2) | LLAMA3_ROPE | TIED),
     "llama-rope-linear": Spec(
-        family="llama", values=sizes(36, 28, 3, 1) | rope("linear", factor=4.0) | TIED, old=True
+        family="llama", values=sizes(30, 28, 3, 1) | rope("linear", factor=4.0) | TIED, old=True
     ),
     "llama-rope-yarn": Spec(
         family="llama",
-        values=sizes(32, 28, 2, 2)
+        values=sizes(28, 22, 2, 2)
         | rope("yarn", factor=4.0, original_max_position_embeddings=32, beta_fast=16.0)
         | TIED,
     ),
@@ -99,9 +99,7 @@ SPECS: dict[str, Spec] = {
     ),
     "qwen2-chat": Spec(
         family="qwen2",
-        values=sizes(28, 36, 2, 1)
-        | {"bos_token_id": None, "eos_token_id": 292}
-        | TIED,
+        values=sizes(24, 28, 2, 1) | {"bos_token_id": None, "eos_token_id": 292} | TIED,
         tokenizer="chatml",
         vocab=304,
         generation={"eos_token_id": [292, 290], "temperature": 0.7, "top_p": 0.8, "top_k": 20},
@@ -125,7 +123,7 @@ SPECS: dict[str, Spec] = {
 
 
 def random_model(spec: Spec, seed: int) -> torch.nn.Module:
-    """A model with every weight drawn afresh: norms around one, biases not zero, sharp attention."""
+    """A model with every weight drawn: norms around one, biases not zero, sharp attention."""
     values = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None} | spec.values
     config = AutoConfig.for_model(spec.family, vocab_size=spec.vocab, **values)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
@@ -135,9 +133,7 @@ def random_model(spec: Spec, seed: int) -> torch.nn.Module:
             noise = torch.randn(weight.shape, generator=generator)
             if name.endswith("norm.weight"):
                 weight.copy_(1 + 0.3 * noise)
-            elif name.endswith("bias"):
-                weight.copy_(0.5 * noise)
-            elif "embed" in name:
+            elif name.endswith("bias") or "embed" in name:
                 weight.copy_(0.5 * noise)
             else:
                 weight.copy_(1.8 / weight.shape[1] ** 0.5 * noise)

@@ -1,7 +1,8 @@
 """Tiny tokenizers for tests/fixtures, one for each style that the supported families use.
 
-    words    97 tokens, Metaspace, BOS by the post-processor (like SentencePiece Llama, no bytes)
-    llama2   byte fallback, Prepend normalizer, add_bos_token, several named chat templates
+    words    97 tokens, Metaspace, BOS by the post-processor (like SentencePiece, no bytes)
+    llama2   byte fallback, Prepend normalizer, several named chat templates; its
+             tokenizer_config.json denies the BOS that its post-processor adds, which wins
     llama3   byte level, BOS by a sequence of post-processors, template in chat_template.jinja
     chatml   byte level, no BOS, ChatML template (like Qwen)
 
@@ -28,14 +29,19 @@ CORPUS = [
 ]
 TEXTS = [
     *("", "Once upon a time", " leading space", "trailing space ", "two  spaces   three"),
-    *("line\nbreak\n\n", "tabs\tand €uro, naïve café", "emoji 🎉🎊 and 漢字", "wafer, core: 1234567890"),
+    *(
+        "line\nbreak\n\n",
+        "tabs\tand €uro, naïve café",
+        "emoji 🎉🎊 and 漢字",
+        "wafer, core: 1234567890",
+    ),
     *("<s>special</s> inside<s>", "<|im_start|>user", "\x00control\x7f", "é", "a"),
 ]
 CHAT = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "  How many cores?  "},
     {"role": "assistant", "content": "A million."},
-    {"role": "user", "content": "Say \"it\" again, <b>naïvely</b>."},
+    {"role": "user", "content": 'Say "it" again, <b>naïvely</b>.'},
 ]
 CHATML = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
@@ -79,18 +85,14 @@ def words() -> tuple[Tokenizer, dict[str, Any]]:
     tok.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     tok.decoder = decoders.Metaspace(prepend_scheme="always")
     tok.train_from_iterator(CORPUS, trainer(97, ["<unk>", "<s>", "</s>"]))
-    tok.post_processor = post.TemplateProcessing(
-        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
-    )
+    tok.post_processor = begin("<s>", 1)
     return tok, {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 
 
 def llama2() -> tuple[Tokenizer, dict[str, Any]]:
     bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
     tok = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    tok.normalizer = normalizers.Sequence(
-        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-    )
+    tok.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tok.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     tok.train_from_iterator(CORPUS, trainer(360, ["<unk>", "<s>", "</s>", *bytes_]))
     model = json.loads(tok.to_str())
@@ -103,6 +105,7 @@ def llama2() -> tuple[Tokenizer, dict[str, Any]]:
             decoders.Strip(" ", 1, 0),
         ]
     )
+    tok.post_processor = begin("<s>", 1)
     template = [
         {"name": "default", "template": LLAMA2},
         {"name": "tool_use", "template": "{{ raise_exception('tools') }}"},
@@ -111,10 +114,14 @@ def llama2() -> tuple[Tokenizer, dict[str, Any]]:
         "bos_token": {"content": "<s>", "__type": "AddedToken", "special": True},
         "eos_token": "</s>",
         "unk_token": "<unk>",
-        "add_bos_token": True,
-        "add_eos_token": False,
+        "add_bos_token": False,
         "chat_template": template,
     }
+
+
+def begin(token: str, id_: int) -> post.TemplateProcessing:
+    """A post-processor that puts one token before every text."""
+    return post.TemplateProcessing(single=f"{token} $A", special_tokens=[(token, id_)])
 
 
 def byte_level(vocab: int, special: list[str]) -> Tokenizer:
@@ -130,9 +137,8 @@ def byte_level(vocab: int, special: list[str]) -> Tokenizer:
 
 def llama3() -> tuple[Tokenizer, dict[str, Any]]:
     tok = byte_level(290, ["<|begin|>", "<|end|>", "<|head|>", "<|tail|>", "<|eot|>"])
-    bos = tok.token_to_id("<|begin|>")
-    template = post.TemplateProcessing(single="<|begin|> $A", special_tokens=[("<|begin|>", bos)])
-    tok.post_processor = post.Sequence([post.ByteLevel(trim_offsets=False), template])
+    bos = begin("<|begin|>", tok.token_to_id("<|begin|>"))
+    tok.post_processor = post.Sequence([post.ByteLevel(trim_offsets=False), bos])
     return tok, {"bos_token": "<|begin|>", "eos_token": "<|eot|>"}
 
 
@@ -180,7 +186,9 @@ def expected_of(path: Path) -> dict[str, Any]:
     rows = []
     for text in TEXTS:
         ids = tok(text)["input_ids"]
-        rows.append({"text": text, "ids": ids, "decoded": tok.decode(ids, skip_special_tokens=True)})
+        rows.append(
+            {"text": text, "ids": ids, "decoded": tok.decode(ids, skip_special_tokens=True)}
+        )
     expected: dict[str, Any] = {"texts": rows}
     if tok.chat_template:
         expected["chats"] = [

@@ -22,6 +22,7 @@ from model import Llama, Shape
 from torch import Tensor
 
 BOS_ID = 0
+REPORT_STEPS = 128
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,27 @@ def validation_loss(model: torch.nn.Module, tokens: np.ndarray, length: int) -> 
     return total / rows
 
 
+class Threads:
+    """One thread or all of them, whichever is faster just now.
+
+    On a machine shared with others two threads can be slower than one: each waits for the other,
+    and the scheduler makes one of them wait for a stranger. Hence a trial of both every 40 steps.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.seconds: dict[int, float] = {}
+
+    def choose(self, step: int) -> int:
+        trial = step % 40
+        if trial < 4 and self.most > 1:
+            count = self.most if trial < 2 else 1
+        else:
+            count = min(self.seconds, key=self.seconds.__getitem__, default=1)
+        torch.set_num_threads(count)
+        return count
+
+
 class Average:
     """Exponential moving average of the weights; early on it forgets faster."""
 
@@ -139,7 +161,7 @@ def save_whole(path: Path, **state: object) -> None:
     path.with_suffix(".part").rename(path)
 
 
-def train(shape: Shape, recipe: Recipe, data: Path, out: Path, compile_model: bool) -> None:
+def train(shape: Shape, recipe: Recipe, data: Path, out: Path, threads: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     tokens, held_out = (np.load(data / f"{part}.npy") for part in ("train", "validation"))
     starts = np.flatnonzero(tokens[: -recipe.length - 1] == BOS_ID)
@@ -161,7 +183,6 @@ def train(shape: Shape, recipe: Recipe, data: Path, out: Path, compile_model: bo
             optimizer.load_state_dict(saved)
         step, spent, seen_tokens = state["step"], state["spent"], state["seen_tokens"]
         rng.bit_generator.state = state["rng"]
-    compiled = torch.compile(model) if compile_model else model
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{parameters:,} parameters, {asdict(shape)}, {asdict(recipe)}", flush=True)
 
@@ -175,7 +196,7 @@ def train(shape: Shape, recipe: Recipe, data: Path, out: Path, compile_model: bo
     def report(loss: float) -> None:
         plain = {n: p.detach().clone() for n, p in model.named_parameters()}
         model.load_state_dict(average.weights)
-        held = validation_loss(compiled, held_out, recipe.length)
+        held = validation_loss(model, held_out, recipe.length)
         model.load_state_dict(plain)
         line = {
             "step": step, "minutes": round(spent / 60, 2), "tokens": seen_tokens,
@@ -186,11 +207,12 @@ def train(shape: Shape, recipe: Recipe, data: Path, out: Path, compile_model: bo
             log.write(json.dumps(line) + "\n")
         print(line, flush=True)
 
-    recent, saved_at, reported_at = float("nan"), spent, spent
+    recent, saved_at, pace = float("nan"), spent, Threads(threads)
     while (progress := spent / 60 / recipe.minutes) < 1:
         began = time.perf_counter()
+        count = pace.choose(step)
         length = recipe.short_length if progress < recipe.short_share else recipe.length
-        loss = loss_of(compiled, sample_batch(tokens, starts, length, recipe, rng))
+        loss = loss_of(model, sample_batch(tokens, starts, length, recipe, rng))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, peak in zip(
@@ -202,16 +224,19 @@ def train(shape: Shape, recipe: Recipe, data: Path, out: Path, compile_model: bo
         average.update(model, step)
         recent = loss.item() if math.isnan(recent) else 0.98 * recent + 0.02 * loss.item()
         step, seen_tokens = step + 1, seen_tokens + recipe.batch_tokens
-        spent += time.perf_counter() - began
+        pace.seconds[count] = time.perf_counter() - began
+        spent += pace.seconds[count]
         if step % 50 == 0:
-            rate = recipe.batch_tokens / (time.perf_counter() - began)
-            print(f"step {step} {spent / 60:.1f} min loss {recent:.3f} {rate:.0f} tok/s", flush=True)
+            rate = recipe.batch_tokens / pace.seconds[count]
+            print(
+                f"step {step}, {spent / 60:.1f} min, loss {recent:.3f}, {rate:.0f} tokens/s on "
+                f"{count} threads", flush=True,
+            )  # fmt: skip
         if spent - saved_at > 120:
             save()
             saved_at = spent
-        if spent - reported_at > 240:
+        if step % REPORT_STEPS == 0:
             report(recent)
-            reported_at = spent
     save()
     report(recent)
 
@@ -221,7 +246,6 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="faster after a minute of waiting")
     for name in ("layers", "hidden", "heads", "kv_heads", "ffn"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Shape, name))
     for name, field in Recipe.__dataclass_fields__.items():
@@ -229,11 +253,10 @@ def main() -> None:
         kind = int if isinstance(default, int) else float
         parser.add_argument(f"--{name}", type=kind, default=default, required=default is None)
     args = vars(parser.parse_args())
-    torch.set_num_threads(args["threads"])
     vocab = json.loads((args["data"] / "facts.json").read_text())["vocab"]
     shape = Shape(vocab=vocab, **{k: v for k, v in args.items() if k in Shape.__dataclass_fields__})
     recipe = Recipe(**{k: v for k, v in args.items() if k in Recipe.__dataclass_fields__})
-    train(shape, recipe, args["data"], args["out"], args["compile"])
+    train(shape, recipe, args["data"], args["out"], args["threads"])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Rotary embedding frequencies for plain, linear, Llama-3 and YaRN scaling, in NumPy.
 
 Source of the formulas: transformers 5 `modeling_rope_utils`; YaRN is arXiv 2309.00071, section 3.
-All arithmetic is float32, as there, so that both give the same angles at long positions.
+Rounded to float32 step by step, as there, so that both give the same angles at long positions.
 """
 
 import math
@@ -22,7 +22,8 @@ def rope_frequencies(config: ModelConfig) -> tuple[NDArray[np.float32], float]:
     """
     rope, dim = config.rope, config.head_dim
     exponents = np.arange(0, dim, 2, dtype=F32) / F32(dim)
-    wavelengths = np.power(F32(rope.theta), exponents).astype(F32)
+    # The power in double precision, rounded once: NumPy's own float32 power is off by a bit or two.
+    wavelengths = np.power(rope.theta, exponents.astype(np.float64)).astype(F32)
     frequencies = (F32(1) / wavelengths).astype(F32)
     if rope.kind == "linear":
         return (frequencies / F32(rope.factor)).astype(F32), 1.0
@@ -36,11 +37,12 @@ def rope_frequencies(config: ModelConfig) -> tuple[NDArray[np.float32], float]:
 def _llama3(frequencies: NDArray[np.float32], rope: Rope) -> NDArray[np.float32]:
     """Keep short wavelengths, divide long ones by the factor, blend linearly between."""
     original, factor = rope.original_max_positions, F32(rope.factor)
-    wavelength = F32(2 * math.pi) / frequencies
+    # Reciprocal times number, not number over array: so torch divides, and the last bits agree.
+    wavelength = F32(1) / frequencies * F32(2 * math.pi)
     long = wavelength > original / rope.low_freq_factor
     short = wavelength < original / rope.high_freq_factor
     span = F32(rope.high_freq_factor - rope.low_freq_factor)
-    smooth = (F32(original) / wavelength - F32(rope.low_freq_factor)) / span
+    smooth = (F32(1) / wavelength * F32(original) - F32(rope.low_freq_factor)) / span
     blended = (F32(1) - smooth) * frequencies / factor + smooth * frequencies
     scaled = np.where(long, frequencies / factor, np.where(short, frequencies, blended))
     return scaled.astype(F32)

@@ -1,9 +1,10 @@
 """Text to token ids and back, as a checkpoint's `tokenizer.json` and its neighbours say.
 
-`tokenizer.json` is the only source of the vocabulary, and of how text is cut. Ids are those of
-`AutoTokenizer.from_pretrained(DIR)(text)`, whose policy for the beginning-of-sequence token is:
-`add_bos_token` and `add_eos_token` of `tokenizer_config.json` when either is there, whatever the
-post-processor says; otherwise the post-processor of `tokenizer.json`; otherwise none.
+`tokenizer.json` alone says how text is cut and, by its post-processor, which special tokens go
+around it: the policy of `AutoTokenizer` in transformers 5, which ignores `add_bos_token` where a
+`tokenizer.json` exists. One difference: transformers 5 builds another pre-tokenizer for the class
+"LlamaTokenizer", so a prompt with a leading space, or text after a special token, may be cut
+differently there; we keep the file's, which is how those models were trained.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, processors
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 
 from waferllm.errors import CheckpointError, InputError, UnsupportedError
@@ -27,8 +28,6 @@ _NAMED = (
 # Decoders whose text only grows when ids are added, so that it can be shown while it is made.
 _STREAMABLE = ("ByteLevel", "Metaspace", "BPEDecoder", "Replace", "ByteFallback", "Fuse", "Strip")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-
-_Token = tuple[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,19 +204,13 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     special = _special_tokens(fields)
     _add_tokens(backend, fields, special)
     defaults = load_generation_defaults(path)
-    bos = _token(backend, special, "bos_token", fields.where)
-    eos = _token(backend, special, "eos_token", fields.where)
-    if "add_bos_token" in fields.values or "add_eos_token" in fields.values:
-        _set_ends(
-            backend,
-            bos if fields.flag("add_bos_token") else None,
-            eos if fields.flag("add_eos_token") else None,
-        )
+    bos = _token_id(backend, special, "bos_token", fields.where)
+    eos = _token_id(backend, special, "eos_token", fields.where)
     added = backend.get_added_tokens_decoder()
     return Tokenizer(
         backend=backend,
-        bos_id=bos[1] if bos else defaults.bos_id,
-        eos_ids=defaults.eos_ids or ((eos[1],) if eos else ()),
+        bos_id=defaults.bos_id if bos is None else bos,
+        eos_ids=defaults.eos_ids or (() if eos is None else (eos,)),
         silent_ids=frozenset(token for token, value in added.items() if value.special),
         byte_ids=_byte_ids(backend, path / "tokenizer.json"),
         special_tokens=special,
@@ -306,8 +299,8 @@ def _id_order(item: tuple[str, Any]) -> tuple[int, str]:
     return len(item[0]), item[0]
 
 
-def _token(backend: Backend, special: dict[str, str], key: str, where: str) -> _Token | None:
-    """A named token and its id. Raises CheckpointError for a name that has no id."""
+def _token_id(backend: Backend, special: dict[str, str], key: str, where: str) -> int | None:
+    """The id of a named token, if it is named. Raises CheckpointError for a name without an id."""
     if key not in special:
         return None
     token = backend.token_to_id(special[key])
@@ -316,18 +309,7 @@ def _token(backend: Backend, special: dict[str, str], key: str, where: str) -> _
             f"{where} says {key} = {special[key]!r}, which is not in tokenizer.json. "
             "Copy both files again."
         )
-    return special[key], token
-
-
-def _set_ends(backend: Backend, bos: _Token | None, eos: _Token | None) -> None:
-    """Put these tokens, and nothing else, before and after every text."""
-    tokens = [token for token in (bos, eos) if token]
-    before, after = (token[0] + ":0" if token else "" for token in (bos, eos))
-    backend.post_processor = processors.TemplateProcessing(
-        single=f"{before} $A:0 {after}".strip(),
-        pair=f"{before} $A:0 {after} $B:1".strip(),
-        special_tokens=tokens,
-    )
+    return token
 
 
 def _byte_ids(backend: Backend, file: Path) -> frozenset[int]:

@@ -5,6 +5,7 @@ in memory is kept, so that placing an array that already tiles costs nothing.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from waferllm.errors import InputError
 from waferllm.layout import AXES, COLS, ROWS, Blocks, Layout, Mesh, RingSkewed, skew_index
 from waferllm.program.program import Program, Spec, _is_spec
+from waferllm.program.systolic import rewrite
 
 
 def run(program: Program, *arrays: Any, devices: jax.sharding.Mesh | None = None) -> Any:
@@ -47,12 +49,12 @@ def executable(program: Program, devices: jax.sharding.Mesh | None = None) -> Ca
 def on_cores(program: Program) -> Callable[..., Any]:
     """The program as a plain JAX function of global arrays, its cores simulated by `vmap`."""
     mesh = program.mesh
-    specs, tree = jax.tree.flatten(program.inputs, is_leaf=_is_spec)
+    specs = jax.tree.leaves(program.inputs, is_leaf=_is_spec)
     outs, out_tree = jax.tree.flatten(program.outputs, is_leaf=_is_spec)
-
-    def flat(*tiles: Array) -> tuple[Array, ...]:
-        return tuple(jax.tree.leaves(program.core(*jax.tree.unflatten(tree, tiles))))
-
+    flat, unskewed = rewrite(program.jaxpr, mesh)
+    specs = [
+        replace(s, layout=Blocks((ROWS, COLS))) if i in unskewed else s for i, s in enumerate(specs)
+    ]
     placed_dims = [_core_dims(s.layout, len(s.shape)) for s in specs]
     out_dims = [_core_dims(s.layout, len(s.shape)) for s in outs]
     inner = jax.vmap(

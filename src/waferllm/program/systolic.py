@@ -1,0 +1,197 @@
+"""A faster way to simulate a loop in which both operands of a product travel round their rings.
+
+At step s core (y, x) multiplies A's block t with B's, t = p(y) + q(x) + s. Simulated literally, every
+step copies both operands of all cores, and multiplies many small tiles. But over all steps row y meets
+block t of A and column x block t of B exactly once: the same products, taken block by block, are a few
+large ones, read in place. Each core then adds its products in its own order, from block p(y) + q(x) on,
+so that it ends with the same sum as step by step.
+
+`rewrite` finds such loops in a program's per-core jaxpr: a scan whose body shifts two carries one ring
+position on, along different axes, and adds their product to a third. It knows words, not kernels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive
+from jax.interpreters import batching
+
+from waferllm.fabric.primitives import shift_p
+from waferllm.fabric.routes import Ring, ring_order, ring_positions
+from waferllm.layout import COLS, ROWS, Mesh
+
+WORTHWHILE_FLOPS = 1 << 24  # below this a loop is simulated literally
+CHUNK_ELEMENTS = 1 << 22  # products held at a time
+
+circulate_p = Primitive("circulate")
+circulate_cols_p = Primitive("circulate_cols")
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A recognised loop: which carries are A, B and the sum, and whether B may come unskewed."""
+
+    a: int
+    b: int
+    c: int
+
+
+def recognise(eqn: JaxprEqn, mesh: Mesh) -> Loop | None:
+    """The loop that this equation is, or None."""
+    p = eqn.params
+    if eqn.primitive.name != "scan" or mesh.rows != mesh.cols or p["length"] != mesh.rows:
+        return None
+    body: Jaxpr = p["jaxpr"].jaxpr
+    carries = p["num_carry"]
+    if p["num_consts"] or carries != 3 or p["reverse"]:
+        return None
+    maker = {v: e for e in body.eqns for v in e.outvars}
+    found: dict[str, int] = {}
+    for i, out in enumerate(body.outvars[:carries]):
+        made = None if isinstance(out, Literal) else maker.get(out)
+        if made is not None and made.primitive is shift_p and made.invars[0] is body.invars[i]:
+            if made.params["route"] == Ring(-1) and made.params["span"] is None:
+                found[made.params["axis"]] = i
+        elif made is not None and made.primitive.name == "add":
+            found["sum"] = i
+    if set(found) != {ROWS, COLS, "sum"}:
+        return None
+    loop = Loop(found[COLS], found[ROWS], found["sum"])
+    unused = all(_dropped(eqn.outvars[i]) for i in (loop.a, loop.b))
+    return loop if unused and _multiplies(body, maker, loop) and _large(eqn, loop, mesh) else None
+
+
+def _dropped(var: Any) -> bool:
+    return type(var).__name__ == "DropVar"
+
+
+def _multiplies(body: Jaxpr, maker: dict, loop: Loop) -> bool:
+    """The sum is c + a b: the body holds nothing but two shifts, that product and that addition."""
+    total = maker[body.outvars[loop.c]]
+    c, a, b = (body.invars[i] for i in (loop.c, loop.a, loop.b))
+    products = [maker[v] for v in total.invars if v is not c and v in maker]
+    if len(body.eqns) != 4 or len(products) != 1 or products[0].primitive.name != "dot_general":
+        return False
+    plain = ((1,), (0,)), ((), ())
+    return products[0].invars == [a, b] and products[0].params["dimension_numbers"] == plain
+
+
+def _large(eqn: JaxprEqn, loop: Loop, mesh: Mesh) -> bool:
+    (m, k), (_, n) = eqn.invars[loop.a].aval.shape, eqn.invars[loop.b].aval.shape
+    return 2 * m * k * n * mesh.cores * mesh.steps >= WORTHWHILE_FLOPS
+
+
+def rewrite(closed: ClosedJaxpr, mesh: Mesh) -> tuple[Callable[..., tuple[Any, ...]], frozenset[int]]:
+    """The per-core function with recognised loops as `circulate`, and the inputs to place unskewed.
+
+    Those are the inputs that a recognised loop reads directly, and nothing else reads.
+    """
+    jaxpr = closed.jaxpr
+    loops = {i: loop for i, e in enumerate(jaxpr.eqns) if (loop := recognise(e, mesh)) is not None}
+    readers = [v for e in jaxpr.eqns for v in e.invars] + list(jaxpr.outvars)
+    direct = {
+        i: jaxpr.invars.index(b)
+        for i, loop in loops.items()
+        if (b := jaxpr.eqns[i].invars[loop.b]) in jaxpr.invars and readers.count(b) == 1
+    }
+
+    def run(*tiles: Any) -> tuple[Any, ...]:
+        env: dict[Any, Any] = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+        env |= dict(zip(jaxpr.invars, tiles, strict=True))
+
+        def read(v: Any) -> Any:
+            return v.val if isinstance(v, Literal) else env[v]
+
+        for i, eqn in enumerate(jaxpr.eqns):
+            values = [read(v) for v in eqn.invars]
+            if i in loops:
+                results = _circulate(values, loops[i], i in direct)
+            else:
+                params = eqn.primitive.get_bind_params(eqn.params)
+                results = eqn.primitive.bind(*values, **params)
+                results = results if eqn.primitive.multiple_results else [results]
+            env |= dict(zip(eqn.outvars, results, strict=True))
+        return tuple(read(v) for v in jaxpr.outvars)
+
+    return run, frozenset(direct.values())
+
+
+def _circulate(values: Sequence[Any], loop: Loop, plain_b: bool) -> list[Any]:
+    a, b, c = (values[i] for i in (loop.a, loop.b, loop.c))
+    total = circulate_p.bind(a, b, c, plain_b=plain_b)
+    results = list(values[:3])
+    results[loop.c] = total
+    return results
+
+
+def products(a: Array, b: Array, c: Array, *, plain_b: bool) -> Array:
+    """All cores' loops at once: a (Y, X, m, k), b (Y, X, k, n), c (Y, X, m, n), Y = X = N."""
+    side, _, m, k = a.shape
+    n = b.shape[-1]
+    order, at = ring_order(side), ring_positions(side)
+    block = np.arange(side)
+    rows, cols = at[:, None], at[None, :]
+    # Core (y, x) holds block p(y) + q(x): put the blocks of every row, and column, in ring order.
+    held_by = order[(block[None, :] - rows) % side]
+    lhs = jnp.moveaxis(a[block[:, None], held_by], 1, 0).reshape(side, side * m, k)
+    if plain_b:
+        rhs = jnp.moveaxis(b, 2, 1)[order] if side > 1 else jnp.moveaxis(b, 2, 1)
+    else:
+        held_by = order[(block[:, None] - cols) % side]
+        rhs = jnp.moveaxis(b[held_by, block[None, :]], 2, 1)
+    first = jnp.asarray((rows + cols) % side)  # where core (y, x) starts
+    chunks = _chunks(side, m * n * side * side)
+    width = side // chunks
+    rhs = jnp.moveaxis(rhs.reshape(side, k, chunks, width * n), 2, 0)
+    start = jnp.moveaxis(c, 1, 2).reshape(side, m, chunks, width, n)
+    firsts = first.reshape(side, chunks, width)
+
+    def columns(chunk: tuple[Array, Array, Array]) -> Array:
+        rhs, total, first = chunk
+        every = jnp.matmul(lhs, rhs, preferred_element_type=c.dtype)
+        every = every.reshape(side, side, m, width, n)
+        first = first[:, None, :, None]
+
+        def add(keep: Callable[[Array], Array]) -> Callable[[Array, Any], tuple[Array, None]]:
+            def body(total: Array, term: tuple[Array, Array]) -> tuple[Array, None]:
+                product, t = term
+                return jnp.where(keep(t), total + product, total), None
+
+            return body
+
+        terms = (every, jnp.arange(side))
+        total, _ = lax.scan(add(lambda t: t >= first), total, terms, unroll=min(side, 8))
+        return lax.scan(add(lambda t: t < first), total, terms, unroll=min(side, 8))[0]
+
+    parts = (rhs, jnp.moveaxis(start, 2, 0), jnp.moveaxis(firsts, 1, 0))
+    done = columns(tuple(p[0] for p in parts))[None] if chunks == 1 else lax.map(columns, parts)
+    return jnp.transpose(done, (1, 0, 3, 2, 4)).reshape(side, side, m, n)
+
+
+def _chunks(side: int, elements: int) -> int:
+    """Into how many runs of columns the products are cut, a divisor of the side."""
+    return next(d for d in range(1, side + 1) if side % d == 0 and elements <= d * CHUNK_ELEMENTS or d == side)
+
+
+def _leading(values: Sequence[Array], dims: Sequence[int | None], size: int) -> list[Array]:
+    return [
+        jnp.broadcast_to(v[None], (size, *v.shape)) if d is None else jnp.moveaxis(v, d, 0)
+        for v, d in zip(values, dims, strict=True)
+    ]
+
+
+def _over_cols(axis_data: Any, values: Any, dims: Any, *, plain_b: bool) -> tuple[Array, int]:
+    return circulate_cols_p.bind(*_leading(values, dims, axis_data.size), plain_b=plain_b), 0
+
+
+def _over_rows(axis_data: Any, values: Any, dims: Any, *, plain_b: bool) -> tuple[Array, int]:
+    return products(*_leading(values, dims, axis_data.size), plain_b=plain_b), 0
+
+
+for _prim, _rule in ((circulate_p, _over_cols), (circulate_cols_p, _over_rows)):
+    _prim.def_abstract_eval(lambda a, b, c, **_: c)
+    batching.fancy_primitive_batchers[_prim] = _rule
