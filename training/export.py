@@ -11,13 +11,12 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 from model import Llama, Shape
 from prepare import BOS, EOS
 from safetensors.torch import save_file
 from train import validation_loss
-
-import numpy as np
 
 CONTEXT = 512
 
@@ -64,7 +63,7 @@ GENERATION_CONFIG = {
     "do_sample": True,
     "temperature": 0.8,
     "top_p": 0.95,
-    "max_length": CONTEXT,
+    "max_new_tokens": 256,
 }
 
 

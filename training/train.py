@@ -22,7 +22,7 @@ from model import Llama, Shape
 from torch import Tensor
 
 BOS_ID = 0
-REPORT_STEPS = 128
+REPORT_STEPS = 64
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def train(shape: Shape, recipe: Recipe, data: Path, out: Path, threads: int) -> 
         held = validation_loss(model, held_out, recipe.length)
         model.load_state_dict(plain)
         line = {
-            "step": step, "minutes": round(spent / 60, 2), "tokens": seen_tokens,
+            "step": step, "minutes": round(spent / 60, 2), "cpu_minutes": round(time.process_time() / 60, 2), "tokens": seen_tokens,
             "train_loss": round(loss, 4), "validation_loss": round(held, 4),
             "bits_per_byte": round(held / math.log(2) / bytes_per_token, 4),
         }  # fmt: skip

@@ -68,8 +68,7 @@ def reduce(
     With `tree` (default: the balanced K = 2 tree) the root is the tree's. With `root`, which may be
     traced and differ between lines, both ends push partial sums to that core in one chain.
     """
-    if op not in p.OPS:
-        raise InputError(f"reduce with op '{op}': use one of {', '.join(p.OPS)}.")
+    _check_op(op)
     n = size(axis, span)
     if n == 1:
         return x
@@ -94,6 +93,7 @@ def allreduce(
     x: Array, axis: str, tree: Tree | None = None, *, op: str = "sum", span: int | None = None
 ) -> Array:
     """MeshGEMV's allreduce: reduce over a K-tree, then multicast from its root."""
+    _check_op(op)
     n = size(axis, span)
     if n == 1:
         return x
@@ -114,6 +114,7 @@ def ring_allreduce(
 
     `x` is cut into N chunks (padded with zeros), each 1/N of it; every stage moves one chunk 2 hops.
     """
+    _check_op(op)
     n = size(axis, span)
     if n == 1:
         return x
@@ -132,7 +133,14 @@ def ring_allreduce(
 
     chunks, _ = lax.scan(scatter, flat.reshape(n, -1), jnp.arange(n - 1))
     chunks, _ = lax.scan(gather, chunks, jnp.arange(n - 1))
-    return chunks.reshape(-1)[: x.size].reshape(x.shape)
+    whole = chunks.reshape(-1)[: x.size].reshape(x.shape)
+    over = lax.axis_size(axis) % n  # cores left over by the span keep their own value
+    return jnp.where(index(axis) < lax.axis_size(axis) - over, whole, x) if over else whole
+
+
+def _check_op(op: str) -> None:
+    if op not in p.OPS:
+        raise InputError(f"reduce with op '{op}': use one of {', '.join(p.OPS)}.")
 
 
 def allgather(x: Array, axis: str, *, span: int | None = None) -> Array:

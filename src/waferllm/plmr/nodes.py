@@ -44,12 +44,13 @@ class Value:
 class Node:
     """One operation. `body` is set for loops."""
 
-    __slots__ = ("body", "ins", "kind", "name", "outs", "params")
+    __slots__ = ("body", "ins", "kind", "name", "outs", "params", "source")
 
     def __init__(self, kind: Kind, name: str, params: dict[str, Any], ins: list[Value]) -> None:
         self.kind, self.name, self.params, self.ins = kind, name, params, ins
         self.outs: list[Value] = []
         self.body: Body | None = None
+        self.source: Any = None
 
 
 @dataclass
@@ -116,6 +117,7 @@ class _Reader:
                 outs = self._call(eqn, given, nodes)
             else:
                 node = Node(kind, name, eqn.params, given)
+                node.source = eqn.source_info
                 outs = self._loop(eqn, node) if kind is Kind.LOOP else self._plain(eqn, node)
                 node.outs = outs
                 nodes.append(node)

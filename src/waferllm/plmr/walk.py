@@ -15,6 +15,7 @@ import jax
 
 from waferllm.fabric.routes import Ring
 from waferllm.layout import AXES, COLS, ROWS, Blocks, Mesh
+from waferllm.plmr.callers import Callers
 from waferllm.plmr.memory import high_water_bytes
 from waferllm.plmr.nodes import Body, Flat, Node, Value, flatten
 from waferllm.plmr.overlap import Cover, Dependence, Overlap, product_shape
@@ -25,7 +26,7 @@ from waferllm.program import Program, Spec
 
 @dataclass(frozen=True)
 class Op:
-    """Work of one kind on one core: `calls` times `primitive` over `shape` in `dtype`.
+    """Work of one kind on one core: `calls` times `primitive` over `shape` in `dtype`, for `caller`.
 
     A product's shape is (batch, m, n, k); everything else's is the elements of one pass.
     """
@@ -33,6 +34,7 @@ class Op:
     primitive: str
     dtype: str
     shape: tuple[int, ...]
+    caller: str
     calls: int
 
     @property
@@ -53,8 +55,9 @@ class Said:
 
     word: Word
     payload_bytes: int
-    calls: int
     overlap: Overlap
+    caller: str
+    calls: int
 
     @property
     def exposed(self) -> bool:
@@ -204,7 +207,7 @@ class Reading:
 def read(program: Program) -> Reading:
     """The reading of a program; raises `UnsupportedError` for an operation without a rule."""
     flat = flatten(program.jaxpr, program.name)
-    walker = _Walker(program.mesh)
+    walker = _Walker(program.mesh, Callers(program.core))
     walker.body(flat.body, (), ())
     arguments, temporaries = high_water_bytes(flat, walker.started)
     return Reading(
@@ -224,8 +227,8 @@ def read(program: Program) -> Reading:
 class _Walker:
     """Cuts bodies into phases; a loop ends one stretch and another begins after it."""
 
-    def __init__(self, mesh: Mesh) -> None:
-        self.mesh = mesh
+    def __init__(self, mesh: Mesh, callers: Callers) -> None:
+        self.mesh, self.callers = mesh, callers
         self.phases: list[Phase] = []
         self.gathered: list[Gathered] = []
         self.orders: dict[int, list[Node]] = {}
@@ -256,25 +259,18 @@ class _Walker:
         loops: tuple[int, ...],
         place: tuple[int, ...],
     ) -> None:
-        ops: Counter[tuple[str, str, tuple[int, ...]]] = Counter()
-        said: Counter[tuple[Word, int, Overlap]] = Counter()
+        ops: Counter[tuple[str, str, tuple[int, ...], str]] = Counter()
+        said: Counter[tuple[Word, int, Overlap, str]] = Counter()
         for node in nodes:
             if node.kind is Kind.WORD:
-                said[self._word(node), node.ins[0].bytes, dependence.overlap(node)] += 1
+                overlap, caller = dependence.overlap(node), self.callers.of(node.source)
+                said[self._word(node), node.ins[0].bytes, overlap, caller] += 1
             elif work := _work(node):
-                ops[work] += 1
+                ops[*work, self.callers.of(node.source)] += 1
         if ops or said:
-            self.phases.append(
-                Phase(
-                    loops,
-                    place,
-                    tuple(Op(*work, calls) for work, calls in ops.items()),
-                    tuple(
-                        Said(word, payload, calls, overlap)
-                        for (word, payload, overlap), calls in said.items()
-                    ),
-                )
-            )
+            done = tuple(Op(*work, calls) for work, calls in ops.items())
+            words = tuple(Said(*what, calls) for what, calls in said.items())
+            self.phases.append(Phase(loops, place, done, words))
 
     def _word(self, node: Node) -> Word:
         given = node.params

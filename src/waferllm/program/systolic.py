@@ -1,10 +1,11 @@
 """A faster way to simulate a loop in which both operands of a product travel round their rings.
 
 At step s core (y, x) multiplies A's block t with B's, t = p(y) + q(x) + s. Simulated literally, every
-step copies both operands of all cores, and multiplies many small tiles. But over all steps row y meets
-block t of A and column x block t of B exactly once: the same products, taken block by block, are a few
-large ones, read in place. Each core then adds its products in its own order, from block p(y) + q(x) on,
-so that it ends with the same sum as step by step.
+step copies both operands of all cores and multiplies many small tiles. But over all steps row y meets
+every block t of A, and column x every block t of B, exactly once: taken block by block the same products
+of tiles are N large ones, read in place. Every core then adds its products from block 0 on, not from its
+own first block p(y) + q(x) on, which differs by rounding; loops below `WORTHWHILE_FLOPS` are simulated
+literally, to the bit.
 
 `rewrite` finds such loops in a program's per-core jaxpr: a scan whose body shifts two carries one ring
 position on, along different axes, and adds their product to a third. It knows words, not kernels.
@@ -25,7 +26,6 @@ from waferllm.fabric.routes import Ring, ring_order, ring_positions
 from waferllm.layout import COLS, ROWS, Mesh
 
 WORTHWHILE_FLOPS = 1 << 24  # below this a loop is simulated literally
-CHUNK_ELEMENTS = 1 << 22  # products held at a time
 
 circulate_p = Primitive("circulate")
 circulate_cols_p = Primitive("circulate_cols")
@@ -33,7 +33,7 @@ circulate_cols_p = Primitive("circulate_cols")
 
 @dataclass(frozen=True)
 class Loop:
-    """A recognised loop: which carries are A, B and the sum, and whether B may come unskewed."""
+    """A recognised loop: which of its carries are A, B and the sum."""
 
     a: int
     b: int
@@ -61,12 +61,7 @@ def recognise(eqn: JaxprEqn, mesh: Mesh) -> Loop | None:
     if set(found) != {ROWS, COLS, "sum"}:
         return None
     loop = Loop(found[COLS], found[ROWS], found["sum"])
-    unused = all(_dropped(eqn.outvars[i]) for i in (loop.a, loop.b))
-    return loop if unused and _multiplies(body, maker, loop) and _large(eqn, loop, mesh) else None
-
-
-def _dropped(var: Any) -> bool:
-    return type(var).__name__ == "DropVar"
+    return loop if _multiplies(body, maker, loop) and _large(eqn, loop, mesh) else None
 
 
 def _multiplies(body: Jaxpr, maker: dict, loop: Loop) -> bool:
@@ -91,8 +86,13 @@ def rewrite(closed: ClosedJaxpr, mesh: Mesh) -> tuple[Callable[..., tuple[Any, .
     Those are the inputs that a recognised loop reads directly, and nothing else reads.
     """
     jaxpr = closed.jaxpr
-    loops = {i: loop for i, e in enumerate(jaxpr.eqns) if (loop := recognise(e, mesh)) is not None}
-    readers = [v for e in jaxpr.eqns for v in e.invars] + list(jaxpr.outvars)
+    atoms = [v for e in jaxpr.eqns for v in e.invars] + list(jaxpr.outvars)
+    readers = [v for v in atoms if not isinstance(v, Literal)]
+    loops = {
+        i: loop
+        for i, e in enumerate(jaxpr.eqns)
+        if (loop := recognise(e, mesh)) and not {e.outvars[loop.a], e.outvars[loop.b]} & {*readers}
+    }
     direct = {
         i: jaxpr.invars.index(b)
         for i, loop in loops.items()
@@ -132,49 +132,19 @@ def products(a: Array, b: Array, c: Array, *, plain_b: bool) -> Array:
     """All cores' loops at once: a (Y, X, m, k), b (Y, X, k, n), c (Y, X, m, n), Y = X = N."""
     side, _, m, k = a.shape
     n = b.shape[-1]
-    order, at = ring_order(side), ring_positions(side)
-    block = np.arange(side)
-    rows, cols = at[:, None], at[None, :]
-    # Core (y, x) holds block p(y) + q(x): put the blocks of every row, and column, in ring order.
-    held_by = order[(block[None, :] - rows) % side]
-    lhs = jnp.moveaxis(a[block[:, None], held_by], 1, 0).reshape(side, side * m, k)
-    if plain_b:
-        rhs = jnp.moveaxis(b, 2, 1)[order] if side > 1 else jnp.moveaxis(b, 2, 1)
-    else:
-        held_by = order[(block[:, None] - cols) % side]
-        rhs = jnp.moveaxis(b[held_by, block[None, :]], 2, 1)
-    first = jnp.asarray((rows + cols) % side)  # where core (y, x) starts
-    chunks = _chunks(side, m * n * side * side)
-    width = side // chunks
-    rhs = jnp.moveaxis(rhs.reshape(side, k, chunks, width * n), 2, 0)
-    start = jnp.moveaxis(c, 1, 2).reshape(side, m, chunks, width, n)
-    firsts = first.reshape(side, chunks, width)
+    order, at, every = ring_order(side), ring_positions(side), np.arange(side)
+    # Core (y, x) holds block p(y) + q(x): gather block t of every row of A, and of every column of B.
+    held_by = order[(every[None, :] - at[:, None]) % side]  # [other index, t] -> core
+    lhs = jnp.moveaxis(a[every[:, None], held_by], 1, 0).reshape(side, side * m, k)
+    columns = b[order] if plain_b else b[held_by.T, every[None, :]]
+    rhs = jnp.moveaxis(columns, 2, 1).reshape(side, k, side * n)
 
-    def columns(chunk: tuple[Array, Array, Array]) -> Array:
-        rhs, total, first = chunk
-        every = jnp.matmul(lhs, rhs, preferred_element_type=c.dtype)
-        every = every.reshape(side, side, m, width, n)
-        first = first[:, None, :, None]
+    def add(total: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
+        return total + jnp.matmul(*block, preferred_element_type=c.dtype), None
 
-        def add(keep: Callable[[Array], Array]) -> Callable[[Array, Any], tuple[Array, None]]:
-            def body(total: Array, term: tuple[Array, Array]) -> tuple[Array, None]:
-                product, t = term
-                return jnp.where(keep(t), total + product, total), None
-
-            return body
-
-        terms = (every, jnp.arange(side))
-        total, _ = lax.scan(add(lambda t: t >= first), total, terms, unroll=min(side, 8))
-        return lax.scan(add(lambda t: t < first), total, terms, unroll=min(side, 8))[0]
-
-    parts = (rhs, jnp.moveaxis(start, 2, 0), jnp.moveaxis(firsts, 1, 0))
-    done = columns(tuple(p[0] for p in parts))[None] if chunks == 1 else lax.map(columns, parts)
-    return jnp.transpose(done, (1, 0, 3, 2, 4)).reshape(side, side, m, n)
-
-
-def _chunks(side: int, elements: int) -> int:
-    """Into how many runs of columns the products are cut, a divisor of the side."""
-    return next(d for d in range(1, side + 1) if side % d == 0 and elements <= d * CHUNK_ELEMENTS or d == side)
+    total = jnp.moveaxis(c, 2, 1).reshape(side * m, side * n)
+    total, _ = lax.scan(add, total, (lhs, rhs))
+    return jnp.moveaxis(total.reshape(side, m, side, n), 1, 2)
 
 
 def _leading(values: Sequence[Array], dims: Sequence[int | None], size: int) -> list[Array]:
