@@ -48,8 +48,8 @@ UNWELCOME = re.compile(
 )
 EDITORIAL = re.compile(r"fairy book|\bthe editor\b|published|copyright|translated|illustrat", re.I)
 NO_OPENING = re.compile(
-    r"[\[{(]|from |by |author |illustrat|copyright|first published|printed|all rights|with |transcri"
-    r"|frontispiece|introduct|chapter",
+    r"[\[{(]|from |by |author |illustrat|copyright|first published|printed|all rights|with "
+    r"|transcri|frontispiece|introduct|chapter",
     re.I,
 )
 NUMBERED = re.compile(r"(chapter|part|book|story)\b|[ivxlc]+\.?$|\d+\.?$", re.I)
@@ -97,14 +97,18 @@ def read_book(book: Book, folder: Path) -> str:
 def double_quotes(paragraph: str) -> str:
     """Speech in 'single quotes' put into double ones; apostrophes stay."""
     paragraph = paragraph.replace('"', "\0")
-    paragraph = re.sub(r"(^|(?<=[\s(\0-]))'(?!(tis|twas|em|twill|twere)\b)(?=[\w\0-])", '"', paragraph)
+    paragraph = re.sub(
+        r"(^|(?<=[\s(\0-]))'(?!(tis|twas|em|twill|twere)\b)(?=[\w\0-])", '"', paragraph
+    )
     paragraph = re.sub(r"(?<=[.,!?;:\0-])'(?=[\s)\0;,-]|$)", '"', paragraph)
     return paragraph.replace("\0", "'")
 
 
 def calm_capitals(paragraph: str) -> str:
     """`ONCE UPON a time` -> `Once upon a time`: printers' capitals at the start of a chapter."""
-    match = re.match(r"\W*((?:[A-Z][A-Z']+|[AIO])(?:[ ,]+(?:[A-Z][A-Z']+|[AIO])\b)*)(?![a-z])", paragraph)
+    match = re.match(
+        r"\W*((?:[A-Z][A-Z']+|[AIO])(?:[ ,]+(?:[A-Z][A-Z']+|[AIO])\b)*)(?![a-z])", paragraph
+    )
     if not match or len(match[1]) < 2:
         return paragraph
     low = re.sub(r"\bi\b", "I", match[1].lower())
@@ -205,7 +209,9 @@ def without_repeats(stories: Iterable[str]) -> list[str]:
     seen: set[str] = set()
     kept = []
     for story in stories:
-        paragraphs = {re.sub(r"\W+", "", p.lower())[:80] for p in story.split("\n\n") if len(p) > 60}
+        paragraphs = {
+            re.sub(r"\W+", "", p.lower())[:80] for p in story.split("\n\n") if len(p) > 60
+        }
         if len(paragraphs & seen) <= 0.3 * len(paragraphs):
             kept.append(story)
         seen |= paragraphs

@@ -22,15 +22,16 @@ from model import Llama, Shape
 from torch import Tensor
 
 BOS_ID = 0
-REPORT_STEPS = 64
+REPORT_STEPS = 250
+SAVE_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a run does. `batch_tokens` per step; learning rates are those of the plateau."""
+    """What a run does. `batch_tokens` per step at the end; rates are those of the plateau."""
 
     minutes: float
-    batch_tokens: int = 8192
+    batch_tokens: int = 4096
     short_length: int = 256
     length: int = 512
     short_share: float = 0.6  # of the run, at the short length
@@ -40,7 +41,7 @@ class Recipe:
     weight_decay: float = 0.1
     warmup_steps: int = 60
     decay_share: float = 0.4
-    average_decay: float = 0.998
+    average_decay: float = 0.996
     seed: int = 0
 
 
@@ -48,6 +49,12 @@ def rate_at(step: int, progress: float, recipe: Recipe) -> float:
     """Multiplier of the learning rates: warm-up by steps, decay by `progress` in [0, 1]."""
     warm = min(1.0, (step + 1) / recipe.warmup_steps)
     return warm * min(1.0, max(0.0, 1.0 - progress) / recipe.decay_share)
+
+
+def batch_tokens_at(progress: float, recipe: Recipe) -> int:
+    """Small batches first: while the loss is high, many cheap steps learn more than few good ones."""
+    share = 4 if progress < 0.04 else 2 if progress < 0.25 else 1
+    return recipe.batch_tokens // share
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
@@ -94,10 +101,15 @@ def make_optimizers(model: Llama, recipe: Recipe) -> list[torch.optim.Optimizer]
 
 
 def sample_batch(
-    tokens: np.ndarray, starts: np.ndarray, length: int, recipe: Recipe, rng: np.random.Generator
+    tokens: np.ndarray,
+    starts: np.ndarray,
+    progress: float,
+    recipe: Recipe,
+    rng: np.random.Generator,
 ) -> Tensor:
     """Windows [b, length + 1] of the token stream, some of them from the start of a story."""
-    rows = recipe.batch_tokens // length
+    length = recipe.short_length if progress < recipe.short_share else recipe.length
+    rows = batch_tokens_at(progress, recipe) // length
     offsets = rng.integers(0, len(tokens) - length - 1, rows)
     at_start = rng.random(rows) < recipe.story_start_share
     offsets = np.where(at_start, rng.choice(starts, rows), offsets)
@@ -113,11 +125,9 @@ def loss_of(model: torch.nn.Module, batch: Tensor) -> Tensor:
 def validation_loss(model: torch.nn.Module, tokens: np.ndarray, length: int) -> float:
     """Nats per token over the whole stream, cut into windows of `length`."""
     rows = (len(tokens) - 1) // length
-    total = 0.0
-    for row in range(0, rows, 16):
-        index = np.arange(row, min(row + 16, rows))[:, None] * length + np.arange(length + 1)
-        total += loss_of(model, torch.from_numpy(tokens[index].astype(np.int64))).item() * len(index)
-    return total / rows
+    index = np.arange(rows)[:, None] * length + np.arange(length + 1)
+    windows = torch.from_numpy(tokens[index].astype(np.int64))
+    return sum(loss_of(model, part).item() * len(part) for part in windows.split(16)) / rows
 
 
 class Threads:
@@ -129,7 +139,7 @@ class Threads:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.seconds: dict[int, float] = {}
+        self.seconds: dict[int, float] = {}  # per token, by thread count
 
     def choose(self, step: int) -> int:
         trial = step % 40
@@ -155,90 +165,114 @@ class Average:
             self.weights[name].lerp_(weight, 1 - decay)
 
 
-def save_whole(path: Path, **state: object) -> None:
-    """Writes beside the file, then renames: an interruption leaves the old one."""
-    torch.save(state, path.with_suffix(".part"))
-    path.with_suffix(".part").rename(path)
+class Run:
+    """Everything that changes while training, hence everything that is saved."""
 
+    def __init__(self, shape: Shape, recipe: Recipe) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.rng = np.random.default_rng(recipe.seed)
+        self.model = Llama(shape)
+        self.optimizers = make_optimizers(self.model, recipe)
+        self.average = Average(self.model, recipe.average_decay)
+        self.step, self.seconds, self.seen_tokens = 0, 0.0, 0
 
-def train(shape: Shape, recipe: Recipe, data: Path, out: Path, threads: int) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    tokens, held_out = (np.load(data / f"{part}.npy") for part in ("train", "validation"))
-    starts = np.flatnonzero(tokens[: -recipe.length - 1] == BOS_ID)
-    bytes_per_token = (facts := json.loads((data / "facts.json").read_text()))[
-        "validation_bytes"
-    ] / facts["validation_tokens"]
+    @property
+    def progress(self) -> float:
+        return self.seconds / 60 / self.recipe.minutes
 
-    torch.manual_seed(recipe.seed)
-    rng = np.random.default_rng(recipe.seed)
-    model = Llama(shape)
-    optimizers = make_optimizers(model, recipe)
-    average = Average(model, recipe.average_decay)
-    step, spent, seen_tokens = 0, 0.0, 0
-    if (state_path := out / "state.pt").exists():
-        state = torch.load(state_path, weights_only=False)
-        model.load_state_dict(state["model"])
-        average.weights = state["average"]
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+    def save(self, path: Path) -> None:
+        """Writes beside the file, then renames: an interruption leaves the old one."""
+        state = {
+            "shape": asdict(self.model.shape),
+            "recipe": asdict(self.recipe),
+            "model": self.model.state_dict(),
+            "average": self.average.weights,
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "rng": self.rng.bit_generator.state,
+            "counters": (self.step, self.seconds, self.seen_tokens),
+        }
+        torch.save(state, path.with_suffix(".part"))
+        path.with_suffix(".part").rename(path)
+
+    def load(self, path: Path) -> None:
+        state = torch.load(path, weights_only=False)
+        self.model.load_state_dict(state["model"])
+        self.average.weights = state["average"]
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        step, spent, seen_tokens = state["step"], state["spent"], state["seen_tokens"]
-        rng.bit_generator.state = state["rng"]
-    parameters = sum(p.numel() for p in model.parameters())
-    print(f"{parameters:,} parameters, {asdict(shape)}, {asdict(recipe)}", flush=True)
+        self.rng.bit_generator.state = state["rng"]
+        self.step, self.seconds, self.seen_tokens = state["counters"]
 
-    def save() -> None:
-        save_whole(
-            state_path, shape=asdict(shape), recipe=asdict(recipe), model=model.state_dict(),
-            average=average.weights, optimizers=[o.state_dict() for o in optimizers], step=step,
-            spent=spent, seen_tokens=seen_tokens, rng=rng.bit_generator.state,
-        )  # fmt: skip
+    def advance(self, batch: Tensor) -> float:
+        """One optimizer step; returns its loss in nats per token."""
+        loss = loss_of(self.model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        share = rate_at(self.step, self.progress, self.recipe)
+        peaks = (self.recipe.muon_rate, self.recipe.adam_rate)
+        for optimizer, peak in zip(self.optimizers, peaks, strict=True):
+            optimizer.param_groups[0]["lr"] = peak * share
+            optimizer.step()
+            optimizer.zero_grad()
+        self.average.update(self.model, self.step)
+        self.step += 1
+        self.seen_tokens += batch.shape[0] * (batch.shape[1] - 1)
+        return loss.item()
+
+    def validate(self, tokens: np.ndarray) -> float:
+        """Nats per token of the averaged weights."""
+        averaged = Llama(self.model.shape)
+        averaged.load_state_dict(self.average.weights)
+        return validation_loss(averaged, tokens, self.recipe.length)
+
+
+def train(run: Run, data: Path, out: Path, threads: int) -> None:
+    recipe = run.recipe
+    tokens, held_out = (np.load(data / f"{part}.npy") for part in ("train", "validation"))
+    facts = json.loads((data / "facts.json").read_text())
+    tokens_per_byte = facts["validation_tokens"] / facts["validation_bytes"]
+    starts = np.flatnonzero(tokens[: -recipe.length - 1] == BOS_ID)
 
     def report(loss: float) -> None:
-        plain = {n: p.detach().clone() for n, p in model.named_parameters()}
-        model.load_state_dict(average.weights)
-        held = validation_loss(model, held_out, recipe.length)
-        model.load_state_dict(plain)
+        nats = run.validate(held_out)
         line = {
-            "step": step, "minutes": round(spent / 60, 2), "cpu_minutes": round(time.process_time() / 60, 2), "tokens": seen_tokens,
-            "train_loss": round(loss, 4), "validation_loss": round(held, 4),
-            "bits_per_byte": round(held / math.log(2) / bytes_per_token, 4),
-        }  # fmt: skip
+            "step": run.step,
+            "minutes": round(run.seconds / 60, 2),
+            "cpu_minutes": round(time.process_time() / 60, 2),
+            "tokens": run.seen_tokens,
+            "train_loss": round(loss, 4),
+            "validation_loss": round(nats, 4),
+            "bits_per_byte": round(nats / math.log(2) * tokens_per_byte, 4),
+        }
         with (out / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
         print(line, flush=True)
 
-    recent, saved_at, pace = float("nan"), spent, Threads(threads)
-    while (progress := spent / 60 / recipe.minutes) < 1:
+    pace, recent, saved_at = Threads(threads), [], run.seconds
+    while run.progress < 1:
         began = time.perf_counter()
-        count = pace.choose(step)
-        length = recipe.short_length if progress < recipe.short_share else recipe.length
-        loss = loss_of(model, sample_batch(tokens, starts, length, recipe, rng))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer, peak in zip(
-            optimizers, (recipe.muon_rate, recipe.adam_rate), strict=True
-        ):
-            optimizer.param_groups[0]["lr"] = peak * rate_at(step, progress, recipe)
-            optimizer.step()
-            optimizer.zero_grad()
-        average.update(model, step)
-        recent = loss.item() if math.isnan(recent) else 0.98 * recent + 0.02 * loss.item()
-        step, seen_tokens = step + 1, seen_tokens + recipe.batch_tokens
-        pace.seconds[count] = time.perf_counter() - began
-        spent += pace.seconds[count]
-        if step % 50 == 0:
-            rate = recipe.batch_tokens / pace.seconds[count]
+        count = pace.choose(run.step)
+        batch = sample_batch(tokens, starts, run.progress, recipe, run.rng)
+        recent.append(run.advance(batch))
+        seconds = time.perf_counter() - began
+        pace.seconds[count] = seconds / batch.numel()
+        run.seconds += seconds
+        if run.step % 50 == 0:
+            rate = 1 / pace.seconds[count]
+            loss = sum(recent[-50:]) / len(recent[-50:])
             print(
-                f"step {step}, {spent / 60:.1f} min, loss {recent:.3f}, {rate:.0f} tokens/s on "
-                f"{count} threads", flush=True,
-            )  # fmt: skip
-        if spent - saved_at > 120:
-            save()
-            saved_at = spent
-        if step % REPORT_STEPS == 0:
-            report(recent)
-    save()
-    report(recent)
+                f"step {run.step}, {run.seconds / 60:.1f} of {recipe.minutes:.0f} min, "
+                f"loss {loss:.3f}, {rate:.0f} tokens/s on {count} threads",
+                flush=True,
+            )
+        if run.step % REPORT_STEPS == 0:
+            report(sum(recent[-REPORT_STEPS:]) / len(recent[-REPORT_STEPS:]))
+        if run.seconds - saved_at > SAVE_SECONDS:
+            run.save(out / "state.pt")
+            saved_at = run.seconds
+    run.save(out / "state.pt")
+    report(sum(recent[-REPORT_STEPS:]) / max(1, len(recent[-REPORT_STEPS:])))
 
 
 def main() -> None:
@@ -256,7 +290,13 @@ def main() -> None:
     vocab = json.loads((args["data"] / "facts.json").read_text())["vocab"]
     shape = Shape(vocab=vocab, **{k: v for k, v in args.items() if k in Shape.__dataclass_fields__})
     recipe = Recipe(**{k: v for k, v in args.items() if k in Recipe.__dataclass_fields__})
-    train(shape, recipe, args["data"], args["out"], args["threads"])
+    run = Run(shape, recipe)
+    args["out"].mkdir(parents=True, exist_ok=True)
+    if (state := args["out"] / "state.pt").exists():
+        run.load(state)
+    parameters = sum(p.numel() for p in run.model.parameters())
+    print(f"{parameters:,} parameters, {shape}, {recipe}, from step {run.step}", flush=True)
+    train(run, args["data"], args["out"], args["threads"])
 
 
 if __name__ == "__main__":

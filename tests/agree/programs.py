@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from waferllm.kernels.gemm import blocks, dist_gemm_t_core
+from waferllm.kernels.gemm import dist_gemm_t_core
 from waferllm.kernels.kv_cache import append_concat, append_shift
 from waferllm.layout import COLS, ROWS, Blocks, Mesh
 from waferllm.program import Program, Spec
@@ -16,7 +16,7 @@ def padded(length: int, multiple: int) -> int:
 
 def dist_gemm_t(mesh: Mesh, m: int, k: int, n: int, dtype: Any = jnp.float32) -> Program:
     """(A[m, k], B[n, k]) -> C[m, n padded], C's columns in the order of the row ring."""
-    a, b, c = blocks(mesh)
+    a, c = Blocks((ROWS, COLS)), Blocks((ROWS, COLS))
     b = Blocks((ROWS, COLS), (mesh.steps, 1))  # n is cut into as many blocks as there are steps
     return Program(
         dist_gemm_t_core,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from tests.agree.meshes import on_cores
+from tests.agree.meshes import on_cores, on_devices
 from waferllm.fabric import (
     Ring,
     Step,
@@ -188,21 +188,24 @@ DTYPES = ("float32", "bfloat16", "float16", "int32")
 
 
 CUTS: dict[tuple[int, int], list[tuple[str, int | None]]] = {
-    (3, 4): [("y", None), ("x", None), ("x", 3)],
-    (5, 3): [("y", None), ("x", None), ("y", 2)],
+    (3, 4): [("x", None), ("x", 3)],
+    (5, 3): [("y", None), ("y", 2)],
     (1, 4): [("x", None), ("x", 2)],
     (4, 1): [("y", None)],
 }  # whole lines both ways, spans that divide a line and spans that leave a core over
 
 
-def say_everywhere(name: str, mesh: tuple[int, int]) -> Callable[[Array], dict[str, Array]]:
-    """One core's answers for every cut of the mesh."""
+def say_everything(mesh: tuple[int, int]) -> Callable[[Array], dict[str, dict[str, Array]]]:
+    """One core's answers for every word and every cut of the mesh."""
     other = {"y": "x", "x": "y"}
 
-    def core(x: Array) -> dict[str, Any]:
+    def core(x: Array) -> dict[str, dict[str, Any]]:
         return {
-            _key(axis, span): WORDS[name].say(x, axis, index(other[axis]), span)
-            for axis, span in CUTS[mesh]
+            name: {
+                _key(axis, span): word.say(x, axis, index(other[axis]), span)
+                for axis, span in CUTS[mesh]
+            }
+            for name, word in WORDS.items()
         }
 
     return core
@@ -213,9 +216,15 @@ def _key(axis: str, span: int | None) -> str:
 
 
 @cache
-def simulated(name: str, mesh: tuple[int, int]) -> Callable[[np.ndarray], dict[str, Array]]:
-    """The word on simulated cores; compiled once for all tests that ask."""
-    return on_cores(say_everywhere(name, mesh))
+def simulated(mesh: tuple[int, int]) -> Callable[[np.ndarray], dict[str, dict[str, Array]]]:
+    """All words on simulated cores, compiled once for all tests that ask."""
+    return on_cores(say_everything(mesh))
+
+
+@cache
+def emulated(mesh: tuple[int, int]) -> Callable[[np.ndarray], dict[str, dict[str, Array]]]:
+    """All words on devices, compiled once for all tests that ask."""
+    return on_devices(say_everything(mesh), mesh)
 
 
 def meant(name: str, mesh: tuple[int, int], x: np.ndarray) -> dict[str, np.ndarray]:

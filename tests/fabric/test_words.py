@@ -53,7 +53,7 @@ def test_a_word_does_what_it_means_on_every_line_and_leaves_other_cores_alone(
 ) -> None:
     x = whole_numbers(mesh, "float32")
     expected = meant(name, mesh, x)
-    for cut, got in simulated(name, mesh)(x).items():
+    for cut, got in simulated(mesh)(x)[name].items():
         np.testing.assert_array_equal(got, expected[cut], err_msg=f"{name} along {cut}")
 
 
@@ -61,7 +61,7 @@ def test_a_word_does_what_it_means_on_every_line_and_leaves_other_cores_alone(
 def test_a_core_knows_its_place_on_the_line_and_on_the_ring(mesh: tuple[int, int]) -> None:
     x = whole_numbers(mesh, "float32")
     expected = meant("places", mesh, x)
-    for cut, got in simulated("places", mesh)(x).items():
+    for cut, got in simulated(mesh)(x)["places"].items():
         axis, _, span = cut.partition(" by ")
         whole = mesh["yx".index(axis)] // int(span or 1) * int(span or 1)
         lines = np.moveaxis(np.asarray(got), "yx".index(axis), 0)[:whole]

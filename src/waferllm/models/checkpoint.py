@@ -54,6 +54,11 @@ class Checkpoint:
             raise CheckpointError(f"{self.path} has no tensor {name} that its model uses.")
         return self.files[name].tensor(name)
 
+    def forget(self) -> None:
+        """Let the system reclaim the pages of tensors read so far."""
+        for file in set(self.files.values()):
+            file.forget()
+
     @property
     def dtype(self) -> str:
         """The dtype that holds most of the weights: "float32", "float16" or "bfloat16"."""

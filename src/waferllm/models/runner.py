@@ -104,9 +104,11 @@ class WaferRunner:
         config = checkpoint.config
         if config.vocab < 1:
             raise InputError("a model without a vocabulary")
-        self.layers = [
-            load_layer(checkpoint, decode.placement, i, decode.dtype) for i in range(config.layers)
-        ]
+        self.layers = []
+        for i in range(config.layers):
+            layer = load_layer(checkpoint, decode.placement, i, decode.dtype)
+            self.layers.append(jax.block_until_ready(layer))
+            checkpoint.forget()
         self.table, self.norm, self.output = load_ends(checkpoint, decode.placement, decode.dtype)
         cache = (decode.slots, decode.mesh.rows * decode.row_slots, decode.kv_width)
         buffer = (prefill.mesh.rows * prefill.buffer_slots, prefill.kv_width)

@@ -5,6 +5,7 @@ then the tensors' bytes. Source: https://github.com/huggingface/safetensors#form
 """
 
 import math
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,12 @@ class TensorFile:
         raw = self.data[entry.begin : entry.end]
         return raw.view(DTYPES[entry.dtype]).reshape(entry.shape)
 
+    def forget(self) -> None:
+        """Give the pages read so far back to the system; views stay valid and read them again."""
+        mapped = getattr(self.data.base, "obj", None)
+        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
 
 def open_file(path: Path) -> TensorFile:
     """Map a file and read its header.
@@ -64,7 +71,8 @@ def open_file(path: Path) -> TensorFile:
                 f"{path} is truncated: it has {size} bytes, a safetensors file has at least 8. "
                 "Copy it again."
             )
-        data = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+        with path.open("rb") as file:
+            data = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")

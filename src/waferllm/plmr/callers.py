@@ -27,7 +27,10 @@ class Callers:
         self.name = getattr(core, "__name__", "core")
 
     def of(self, source: Any) -> str:
-        """The caller of an operation with this source information; the core itself if nothing else."""
+        """The caller of an operation with this source information; the core itself if nothing else.
+
+        JAX keeps a few frames only: where the core is out of sight, the outermost in sight is named.
+        """
         frames = getattr(getattr(source, "traceback", None), "frames", ())
         inside = ""
         for frame in frames:  # innermost first
@@ -35,8 +38,6 @@ class Callers:
                 break
             if frame.file_name != self.file and not frame.file_name.startswith(_SKIPPED):
                 inside = _function(frame)
-        else:
-            return self.name
         return inside or self.name
 
 

@@ -236,7 +236,10 @@ class _Walker:
     def started(self, body: Body) -> list[Node]:
         return self.orders[id(body)]
 
-    def body(self, body: Body, loops: tuple[int, ...], place: tuple[int, ...]) -> None:
+    def body(
+        self, body: Body, loops: tuple[int, ...], place: tuple[int, ...], caller: str = ""
+    ) -> None:
+        """Reads a body; a loop's operations have the `caller` of the loop."""
         dependence = Dependence(body)
         self.orders[id(body)] = dependence.started() if loops else body.nodes
         stretch: list[Node] = []
@@ -245,32 +248,34 @@ class _Walker:
             if node.body is None:
                 stretch.append(node)
                 continue
-            self._phase(stretch, dependence, loops, place)
+            self._phase(stretch, dependence, (loops, place), caller)
             stretch = []
-            self.body(node.body, (*loops, node.body.trips), (*place, inner))
+            inside = caller or self.callers.of(node.source)
+            self.body(node.body, (*loops, node.body.trips), (*place, inner), inside)
             self._gathers(node.body)
             inner += 1
-        self._phase(stretch, dependence, loops, place)
+        self._phase(stretch, dependence, (loops, place), caller)
 
     def _phase(
         self,
         nodes: list[Node],
         dependence: Dependence,
-        loops: tuple[int, ...],
-        place: tuple[int, ...],
+        at: tuple[tuple[int, ...], tuple[int, ...]],
+        within: str,
     ) -> None:
         ops: Counter[tuple[str, str, tuple[int, ...], str]] = Counter()
         said: Counter[tuple[Word, int, Overlap, str]] = Counter()
         for node in nodes:
             if node.kind is Kind.WORD:
-                overlap, caller = dependence.overlap(node), self.callers.of(node.source)
+                caller = within or self.callers.of(node.source)
+                overlap = dependence.overlap(node)
                 said[self._word(node), node.ins[0].bytes, overlap, caller] += 1
             elif work := _work(node):
-                ops[*work, self.callers.of(node.source)] += 1
+                ops[*work, within or self.callers.of(node.source)] += 1
         if ops or said:
             done = tuple(Op(*work, calls) for work, calls in ops.items())
             words = tuple(Said(*what, calls) for what, calls in said.items())
-            self.phases.append(Phase(loops, place, done, words))
+            self.phases.append(Phase(*at, done, words))
 
     def _word(self, node: Node) -> Word:
         given = node.params

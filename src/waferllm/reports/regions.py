@@ -1,24 +1,23 @@
-"""One phase of a model on regions of a chip: what a core must hold, and how many tokens fit.
+"""One phase of a model on regions of a chip: what a core must hold, how many regions, how many tokens.
 
 A wafer is cut into regions of one grid each; consecutive layers share a region and requests pass from
-region to region. The embedding table lies with the first layers, the output table with the last. Per
-core of the fullest region:
+region to region. The embedding table lies in the first region, the output table in the last. A core of a
+region holds
 
     code reserve | weights of its layers, and a table | KV of its layers | activations | buffers
-    chip         | as placed, padding included        | every row's share| x            | high-water mark
+    chip         | as placed, padding included        | its row's share  | x           | high-water mark
 
-Weights, KV and activations are the arguments of the layer's program, buffers the most temporaries of any
-of its programs at once (`plmr.Reading`). Nothing is allocated or loaded; everything here is predicted.
+Weights, KV and activations are arguments of the layer's program, buffers the most temporaries of any of
+its programs at once (`plmr.Reading`). Nothing is allocated or loaded: every figure is predicted.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from waferllm.chip import Chip
 from waferllm.layout import Mesh
 from waferllm.plmr import Reading
-
-REGIONS_OF_TABLES = 2  # one holds the embedding, one the output table; they may be the same region
 
 
 def regions_on(chip: Chip, grid: Mesh) -> int:
@@ -29,9 +28,68 @@ def regions_on(chip: Chip, grid: Mesh) -> int:
 
 
 @dataclass(frozen=True)
-class Share:
-    """Bytes of one core."""
+class Need:
+    """Bytes of one core: of a layer, of a table, of one KV entry in a row, and of what passes through.
 
+    `buffers` are those at `slots` KV entries per row; they grow by `buffers_per_slot`.
+    """
+
+    weights: int
+    table: int
+    entry: int
+    activations: int
+    buffers: int
+    buffers_per_slot: float
+    slots: int
+
+    @classmethod
+    def of(
+        cls, readings: Mapping[str, Reading], slots: int, twice: Reading | None = None
+    ) -> "Need":
+        """From the readings of "embed", "layer" and "head"; `twice` is the layer with twice the slots."""
+        layer = readings["layer"]
+        given = {a.name: a.bytes_per_core for a in layer.arguments}
+        temporaries = {name: r.temporaries_bytes_per_core for name, r in readings.items()}
+        growth = twice.temporaries_bytes_per_core - temporaries["layer"] if twice else 0
+        tables = {a.name: a.bytes_per_core for a in readings["head"].arguments}
+        return cls(
+            weights=sum(size for name, size in given.items() if name.startswith("[0]")),
+            table=tables["[1]"],
+            entry=-(-(given["[1]"] + given["[2]"]) // slots),
+            activations=given["[3]"],
+            buffers=max(temporaries.values()),
+            buffers_per_slot=max(0.0, growth / slots),
+            slots=slots,
+        )
+
+    def scaled(self, factor: float) -> "Need":
+        """On a grid with 1/factor of the cores, roughly."""
+        return Need(
+            weights=math.ceil(self.weights * factor),
+            table=math.ceil(self.table * factor),
+            entry=math.ceil(self.entry * factor),
+            activations=math.ceil(self.activations * factor),
+            buffers=math.ceil(self.buffers * factor),
+            buffers_per_slot=self.buffers_per_slot * factor,
+            slots=self.slots,
+        )
+
+    def layer(self, slots: int) -> int:
+        """Bytes that each layer adds to a core."""
+        return self.weights + self.entry * slots
+
+    def passing(self, slots: int) -> int:
+        """Bytes that a core needs whatever its layers are."""
+        more = math.ceil(self.buffers_per_slot * max(0, slots - self.slots))
+        return self.activations + self.buffers + more
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a core of the fullest region holds, in bytes; `layers` layers and `tables` tables."""
+
+    layers: int
+    tables: int
     code: int
     weights: int
     kv: int
@@ -44,35 +102,74 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One layer of a phase on a core, for `row_slots` KV entries on a row of cores, and its buffers."""
+class Regions:
+    """A model's layers over the regions of a chip."""
 
-    weights: int
-    table: int
-    entry: int
-    activations: int
-    buffers: int
-    buffers_per_slot: float
-    row_slots: int
+    chip: Chip
+    grid: Mesh
+    layers: int
+    tied: bool
+    need: Need
 
-    @classmethod
-    def of(cls, readings: dict[str, Reading], row_slots: int, more: Reading | None = None) -> "Layer":
-        """From the readings of the embedding, a layer and the output; `more` has twice the slots."""
-        layer = readings["layer"]
-        held = [a.bytes_per_core for a in layer.arguments]
-        weights = sum(a.bytes_per_core for a in layer.arguments if a.name.startswith("[0]"))
-        keys, values, x = held[-_AFTER_WEIGHTS[len(held) - _weights(layer)] :][:3]
-        temporaries = layer.temporaries_bytes_per_core
-        growth = more.temporaries_bytes_per_core - temporaries if more else 0
-        return cls(
-            weights=weights,
-            table=max(_argument(readings["embed"], "[0]"), _argument(readings["head"], "[1]")),
-            entry=(keys + values) // row_slots,
-            activations=x,
-            buffers=max(
-                temporaries,
-                *(r.temporaries_bytes_per_core for n, r in readings.items() if n != "layer"),
-            ),
-            buffers_per_slot=max(0.0, growth / row_slots),
-            row_slots=row_slots,
+    @property
+    def available(self) -> int:
+        return regions_on(self.chip, self.grid)
+
+    def layers_in_one(self, slots: int, tables: int = 0) -> int:
+        """How many layers a region can hold beside so many tables."""
+        free = self.chip.free_per_core_bytes - self.need.passing(slots) - tables * self.need.table
+        return max(0, free // self.need.layer(slots)) if free >= 0 else -1
+
+    def needed(self, slots: int) -> int | None:
+        """The fewest regions that hold the model with so many KV entries per row; None if none do."""
+        if self.layers_in_one(slots, self._tables_of_one) >= self.layers:
+            return 1
+        end, middle = self.layers_in_one(slots, 1), self.layers_in_one(slots)
+        if end < 0 or middle < 1:
+            return None
+        return 2 + math.ceil(max(0, self.layers - 2 * end) / middle)
+
+    def row_capacity(self) -> int:
+        """The most KV entries per row with which the model still fits the chip's regions; 0 if none."""
+        low, high = 0, 1 << 24
+        while low < high:
+            slots = (low + high + 1) // 2
+            needed = self.needed(slots)
+            low, high = (slots, high) if needed and needed <= self.available else (low, slots - 1)
+        return low
+
+    def share(self, slots: int) -> Share:
+        """A core of the fullest region when the layers are spread over all regions there are."""
+        layers, tables = self._fullest(max(1, self.available), slots)
+        need = self.need
+        return Share(
+            layers=layers,
+            tables=tables,
+            code=self.chip.reserved_per_core_bytes,
+            weights=layers * need.weights + tables * need.table,
+            kv=layers * need.entry * slots,
+            activations=need.activations,
+            buffers=need.passing(slots) - need.activations,
         )
+
+    def on(self, grid: Mesh) -> "Regions":
+        """The same model on another grid, roughly: bytes per core scale with 1 / cores."""
+        need = self.need.scaled(self.grid.cores / grid.cores)
+        return Regions(self.chip, grid, self.layers, self.tied, need)
+
+    @property
+    def _tables_of_one(self) -> int:
+        return 1 if self.tied else 2
+
+    def _fullest(self, regions: int, slots: int) -> tuple[int, int]:
+        """(layers, tables) of the fullest region under the most even spread."""
+        if regions == 1:
+            return self.layers, self._tables_of_one
+        layer, table = self.need.layer(slots), self.need.table
+
+        def spread(middle: int) -> tuple[int, int, int]:
+            end = max(0, math.ceil((self.layers - (regions - 2) * middle) / 2))
+            middle = middle if regions > 2 else 0
+            return max((middle * layer, middle, 0), (end * layer + table, end, 1))
+
+        return min(spread(m) for m in range(self.layers + 1))[1:]
