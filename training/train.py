@@ -52,7 +52,7 @@ def rate_at(step: int, progress: float, recipe: Recipe) -> float:
 
 
 def batch_tokens_at(progress: float, recipe: Recipe) -> int:
-    """Small batches first: while the loss is high, many cheap steps learn more than few good ones."""
+    """Small batches first: while the loss is high, many cheap steps beat few good ones."""
     share = 4 if progress < 0.04 else 2 if progress < 0.25 else 1
     return recipe.batch_tokens // share
 

@@ -142,9 +142,11 @@ def test_an_inner_batch_speaks_as_its_members_would_one_by_one() -> None:
             rotate(v, "x", turn), reduce(v, "x", root=turn % 4), broadcast(v, "y", turn % 3),
         )  # fmt: skip
 
+    def core(v: jax.Array) -> tuple:
+        return jax.vmap(one)(v, turns), [one(v[i], turns[i]) for i in range(batch)]
+
     x = np.random.default_rng(1).integers(-9, 9, (3, 4, batch, 2)).astype(np.float32)
-    together = on_cores(lambda v: jax.vmap(one)(v, turns))(x)
-    apart = on_cores(lambda v: [one(v[i], turns[i]) for i in range(batch)])(x)
+    together, apart = on_cores(core)(x)
     for word, got in enumerate(together):
         expected = np.stack([np.asarray(member[word]) for member in apart], axis=2)
         np.testing.assert_array_equal(got, expected)
@@ -180,6 +182,14 @@ def test_an_unknown_operation_is_refused_with_those_there_are(core) -> None:
 def test_a_span_that_the_axis_does_not_have_is_refused(word, span: int) -> None:
     with pytest.raises(InputError, match=f"span of {span} cores on an axis of 4: use 1 to 4"):
         on_cores(lambda x: word(x, span))(np.zeros((3, 4)))
+
+
+@pytest.mark.parametrize("root", [-1, 4])
+@pytest.mark.parametrize("word", [lambda x, r: reduce(x, "x", root=r), lambda x, r: broadcast(x, "x", r)],
+                         ids=["reduce", "broadcast"])  # fmt: skip
+def test_a_root_that_is_not_on_the_line_is_refused(word, root: int) -> None:
+    with pytest.raises(InputError, match=f"root {root} on a line of 4 cores along 'x': use 0 to 3"):
+        on_cores(lambda x: word(x, root))(np.zeros((3, 4)))
 
 
 def test_outside_a_mesh_a_word_says_where_it_belongs() -> None:

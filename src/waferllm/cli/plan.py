@@ -1,4 +1,4 @@
-"""`waferllm plan`: where a model would lie on a chip and what PLMR says of it, from shapes alone."""
+"""`waferllm plan`: where a model would lie on a chip, and what PLMR says of it, without weights."""
 
 import json as jsonlib
 from typing import Annotated
@@ -7,8 +7,10 @@ import typer
 
 
 def plan(
+    *,
     model: Annotated[
-        str, typer.Option(help="Checkpoint directory, config.json, or a public name like llama3-8b.")
+        str,
+        typer.Option(help="Checkpoint directory, config.json, or a public name like llama3-8b."),
     ] = "llama3-8b",
     chip: Annotated[str, typer.Option(help="Name of a chip, or FILE.toml of your own.")] = "wse2",
     prefill_grid: Annotated[str, typer.Option(help="Rows x columns of prefill.")] = "660x660",
@@ -22,7 +24,7 @@ def plan(
     batch: Annotated[int, typer.Option(help="Sequences that decode together.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Plan a model on a chip: memory, KV capacity, routes, hops and the PLMR verdict. Needs no weights."""
+    """Plan a model on a chip: memory, KV capacity, routes, hops, PLMR. Needs no weights."""
     from waferllm.chip import chip as named_chip
     from waferllm.chip import load_chip
     from waferllm.layout import Mesh

@@ -1,4 +1,4 @@
-"""From logits to a token, on the host: pure functions of the logits, the parameters and a random stream.
+"""From logits to a token, on the host: pure functions of logits, parameters and a random stream.
 
 The order is vLLM's and transformers': penalties, temperature, top_k, top_p, min_p, then one draw.
 """
@@ -6,7 +6,7 @@ The order is vLLM's and transformers': penalties, temperature, top_k, top_p, min
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int
 
 from waferllm.engine.params import SamplingParams
 from waferllm.errors import InputError, WaferError
@@ -53,7 +53,7 @@ def penalise(
 ) -> Logits:
     """Logits after the three penalties; the same array if there are none.
 
-    A checkpoint may have more logits than its tokenizer has ids, not fewer: an id beyond them raises
+    A model may have more logits than its tokenizer has ids, not fewer: an id beyond them raises
     InputError.
     """
     if not params.penalised:
@@ -90,38 +90,44 @@ def _argmax(logits: Logits) -> int:
             "min_tokens and stop_token_ids."
         )
     raise WaferError(
-        f"The model gave {largest} for token {at}, where a finite number is expected: its weights are "
-        "damaged, or its values overflow this dtype. Try float32."
+        f"The model gave {largest} for token {at}, where a finite number is expected: its weights "
+        "are damaged, or its values overflow this dtype. Try float32."
     )
 
 
 def _weigh(
     logits: Logits, likeliest: int, params: SamplingParams
-) -> tuple[Shaped[np.ndarray, "kept"], Float[np.ndarray, "kept"]]:
-    """Ids that the filters keep, ascending, and their weights relative to the likeliest, whose is 1."""
+) -> tuple[Int[np.ndarray, "kept"], Float[np.ndarray, "kept"]]:
+    """Ids, ascending, and their weights: 1 for the likeliest, 0 for what a filter took out."""
+    largest, ids = np.float64(logits[likeliest]), np.arange(logits.size)
+    if 0 < params.top_k < logits.size:
+        kth = np.partition(logits, -params.top_k)[-params.top_k]
+        ids = np.flatnonzero(logits >= kth)
+        logits = logits[ids]
+    weights = np.subtract(logits, largest, dtype=np.float64)
     with np.errstate(over="ignore"):  # a tiny temperature makes everything else impossible
-        scaled = (logits - np.float64(logits[likeliest])) / params.temperature
-    if 0 < params.top_k < scaled.size:
-        kth = np.partition(scaled, -params.top_k)[-params.top_k]
-        ids = np.flatnonzero((scaled >= kth) & (scaled > -np.inf))
-    else:
-        ids = np.flatnonzero(scaled > -np.inf)
-    weights = np.exp(scaled[ids])
-    keep = weights >= params.min_p
+        weights /= params.temperature
+    np.exp(weights, out=weights)
     if params.top_p < 1:
-        keep &= _nucleus(weights, params.top_p)
-    return ids[keep], weights[keep]
+        _keep_nucleus(weights, params.top_p)
+    if params.min_p > 0:
+        weights[weights < params.min_p] = 0
+    return ids, weights
 
 
-def _nucleus(weights: Float[np.ndarray, "n"], top_p: float) -> Shaped[np.ndarray, "n"]:
-    """Which weights are among the fewest, largest first, that reach `top_p` of all of them.
+def _keep_nucleus(weights: Float[np.ndarray, "n"], top_p: float) -> None:
+    """Zero all but the fewest weights, largest first, that reach `top_p` of all of them.
 
-    Among equals the lower id goes first. Values are sorted, not positions: many times as fast.
+    Among equals the lower id goes first. Values are sorted, not positions, and not those of the
+    tail, which together cannot weigh more than 1 - `top_p` of all: many times as fast.
     """
-    descending = np.sort(weights)[::-1]
-    mass = np.cumsum(descending)
-    count = int(np.searchsorted(mass, top_p * mass[-1], side="left")) + 1
+    total = weights.sum()
+    tail = (1 - top_p) * total / weights.size * (1 - 1e-9)
+    descending = np.sort(weights[weights >= tail])[::-1]
+    reached = np.searchsorted(np.cumsum(descending), top_p * total, side="left")
+    count = min(int(reached) + 1, descending.size)
     least = descending[count - 1]
-    keep = weights > least
-    keep[np.flatnonzero(weights == least)[: count - np.count_nonzero(keep)]] = True
-    return keep
+    equals = np.flatnonzero(weights == least)
+    above = np.count_nonzero(weights > least)
+    weights[weights < least] = 0
+    weights[equals[count - above :]] = 0

@@ -1,9 +1,9 @@
 """Which sequence does what next: continuous batching over a fixed number of slots.
 
-Plain Python; it knows neither JAX nor models, only how many tokens a slot holds. `next_step` proposes,
-`commit` records that the step was done; between the two nothing changes. First come, first served: one
-sequence prefills at a time, and while others decode, prefill chunks and decode steps take turns, so
-neither waits for more than one of the other.
+Plain Python; it knows neither JAX nor models, only how many tokens a slot holds. `next_step`
+proposes, `commit` records that the step was done; between the two nothing changes. First come,
+first served: one sequence prefills at a time, and while others decode, prefill chunks and decode
+steps take turns, so neither waits for more than one of the other.
 
     slot 0   P P P D . D . D D D         a prompt of three chunks decodes five tokens;
     slot 1   . . . . P . P D D D D D     the next, of two chunks, joins while it does
@@ -24,7 +24,7 @@ class KvBudget(Protocol):
     """How many tokens a slot's KV cache holds, known before anything runs."""
 
     def max_new(self, prompt_len: int) -> int:
-        """Output tokens that fit after a prompt of that many tokens; 0 if not even the prompt fits."""
+        """Output tokens that fit after a prompt of that many; 0 if not even the prompt fits."""
         ...
 
     def fits(self, prompt_len: int, max_new: int) -> str | None:
@@ -119,7 +119,7 @@ class Scheduler:
         """
         if sequence.request_id in self._unfinished:
             raise InputError(
-                f"Request {sequence.request_id!r} is here already. Choose another id, or wait for it."
+                f"Request {sequence.request_id!r} is here already: choose another id, or wait."
             )
         prompt, asked = len(sequence.prompt_ids), sequence.params.max_tokens
         least = sequence.params.min_tokens or 1

@@ -23,9 +23,9 @@ class Status(StrEnum):
 class Sequence:
     """A prompt and the tokens that follow it. The scheduler moves it; the engine appends to it.
 
-    `index` tells requests with the same seed apart. `max_new` is the number of output tokens that it
-    may reach; the scheduler sets it when it takes the sequence. `slot` is None unless it has one.
-    Raises InputError for a prompt that is empty or holds negative ids.
+    `index` tells requests with the same seed apart. `max_new` is the number of output tokens that
+    it may reach; the scheduler sets it when it takes the sequence. `slot` is None while it has
+    none. Raises InputError for a prompt that is empty, and for negative ids or index.
     """
 
     request_id: str
@@ -44,6 +44,8 @@ class Sequence:
             raise InputError("A prompt without tokens has nothing to continue. Give at least one.")
         if min(self.prompt_ids) < 0:
             raise InputError(f"token id {min(self.prompt_ids)} in a prompt: use ids of 0 or more.")
+        if self.index < 0:
+            raise InputError(f"request index {self.index}: use 0 or more.")
 
     @property
     def tokens(self) -> int:
@@ -93,3 +95,17 @@ class Output:
         if self.ttft_s is None or len(self.token_ids) < 2:
             return None
         return (self.wall_s - self.ttft_s) / (len(self.token_ids) - 1)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One more token of one request, and the text that it settled, perhaps none.
+
+    The pieces of a request's events concatenate to its output's text, unless it was aborted: then
+    the output also has what was held back. `finished` comes with the last.
+    """
+
+    request_id: str
+    text: str
+    token_id: int
+    finished: Output | None = None

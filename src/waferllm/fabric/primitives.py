@@ -155,6 +155,11 @@ def _permute(x: Array, axis: str, pairs: list[tuple[int, int]], n: int, lines: i
     return lax.ppermute(x, axis, every)
 
 
+def _beside(traced: Array, x: Array) -> Array:
+    """A count or root whose leading dimensions pair up with those of `x`."""
+    return traced.reshape(*traced.shape, *[1] * (x.ndim - traced.ndim))
+
+
 def _idle(core: Array, n: int, lines: int, idle: Array, busy: Array) -> Array:
     return jnp.where(core >= n * lines, idle, busy)
 
@@ -168,6 +173,7 @@ def _shift_device(x: Array, *, axis: str, route: Route, span: int | None) -> Arr
 def _rotate_device(x: Array, count: Array, *, axis: str, span: int | None, most: int) -> Array:
     forward = partial(_shift_device, axis=axis, route=Ring(1), span=span)
     backward = partial(_shift_device, axis=axis, route=Ring(-1), span=span)
+    count = _beside(count, x)
     for turn in range(most):
         ahead, back = forward(x), backward(x)
         x = jnp.where(turn < count, ahead, jnp.where(turn < -count, back, x))
@@ -215,13 +221,13 @@ def _reduce_to_device(x: Array, root: Array, *, axis: str, op: str, span: int | 
     from_right = _permute(right, axis, [(i + 1, i) for i in range(n - 1)], n, lines)
     total = jnp.where(here < n - 1, add(from_right, x), x)
     total = jnp.where(here > 0, add(from_left, total), total)
-    return _idle(core, n, lines, x, jnp.where(here == root, total, x))
+    return _idle(core, n, lines, x, jnp.where(here == _beside(root, x), total, x))
 
 
 def _broadcast_from_device(x: Array, root: Array, *, axis: str, span: int | None) -> Array:
     n, lines, _, core = _lines(axis, span)
     every = lax.all_gather(x, axis)
-    return _idle(core, n, lines, x, jnp.take(every, core // n * n + root, axis=0, mode="clip"))
+    return _idle(core, n, lines, x, _take_each(every, (core // n * n + root)[None])[0])
 
 
 def _broadcast_device(x: Array, *, axis: str, root: int, span: int | None) -> Array:

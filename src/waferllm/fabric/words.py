@@ -73,6 +73,7 @@ def reduce(
     if n == 1:
         return x
     if root is not None:
+        _check_root(root, axis, n)
         return p.reduce_to_p.bind(x, jnp.asarray(root), axis=axis, op=op, span=span)
     return p.reduce_p.bind(x, axis=axis, tree=tree or balanced_tree(n), op=op, span=span)
 
@@ -82,7 +83,9 @@ def broadcast(x: Array, axis: str, root: int | Array, *, span: int | None = None
 
     A static root needs one route. A traced root may be any core, so it needs a route for each.
     """
-    if size(axis, span) == 1:
+    n = size(axis, span)
+    _check_root(root, axis, n)
+    if n == 1:
         return x
     if isinstance(root, int):
         return p.broadcast_p.bind(x, axis=axis, root=root, span=span)
@@ -141,6 +144,11 @@ def ring_allreduce(
 def _check_op(op: str) -> None:
     if op not in p.OPS:
         raise InputError(f"reduce with op '{op}': use one of {', '.join(p.OPS)}.")
+
+
+def _check_root(root: ArrayLike, axis: str, n: int) -> None:
+    if isinstance(root, int) and not 0 <= root < n:
+        raise InputError(f"root {root} on a line of {n} cores along '{axis}': use 0 to {n - 1}.")
 
 
 def allgather(x: Array, axis: str, *, span: int | None = None) -> Array:

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from waferllm.errors import InputError
 from waferllm.kernels.kv_cache import capacity as kv_capacity
 from waferllm.kernels.kv_cache import offset
 from waferllm.models.checkpoint import Checkpoint
+from waferllm.models.config import ModelConfig
 from waferllm.models.placement import PAD, move
 from waferllm.models.programs import ModelPrograms
 from waferllm.models.weights import load_ends, load_layer
@@ -86,34 +86,54 @@ def _relay(array: Array, orders: tuple) -> Array:
     return array
 
 
+@dataclass(frozen=True, eq=False)
+class PlacedModel:
+    """A checkpoint's weights in placed order, one dictionary for each layer, and its ends."""
+
+    config: ModelConfig
+    layers: tuple[dict[str, Array], ...]
+    table: Array
+    norm: Array
+    output: Array
+
+
+def place_model(
+    checkpoint: Checkpoint,
+    programs: ModelPrograms,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> PlacedModel:
+    """Read every tensor once, check it, and place it for decode; `progress` sees layers come in."""
+    layers = []
+    total = checkpoint.config.layers
+    for i in range(total):
+        layer = load_layer(checkpoint, programs.placement, i, programs.dtype)
+        layers.append(jax.block_until_ready(layer))
+        checkpoint.forget()
+        progress(i + 1, total)
+    ends = jax.block_until_ready(load_ends(checkpoint, programs.placement, programs.dtype))
+    checkpoint.forget()
+    return PlacedModel(checkpoint.config, tuple(layers), *ends)
+
+
 class WaferRunner:
-    """Runs one checkpoint. `slots` sequences decode together, each of at most `capacity` tokens."""
+    """Runs one placed model. `slots` sequences decode together, each of at most `capacity` tokens."""
 
     max_burst = 1
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        model: PlacedModel,
         decode: ModelPrograms,
         prefill: ModelPrograms,
         devices: tuple[Devices, Devices] = (None, None),
     ) -> None:
-        self.programs, self.prefill_programs = decode, prefill
+        self.model, self.programs, self.prefill_programs = model, decode, prefill
         self.relayout = Relayout(decode, prefill)
         self._devices = devices
-        config = checkpoint.config
-        if config.vocab < 1:
-            raise InputError("a model without a vocabulary")
-        self.layers = []
-        for i in range(config.layers):
-            layer = load_layer(checkpoint, decode.placement, i, decode.dtype)
-            self.layers.append(jax.block_until_ready(layer))
-            checkpoint.forget()
-        self.table, self.norm, self.output = load_ends(checkpoint, decode.placement, decode.dtype)
         cache = (decode.slots, decode.mesh.rows * decode.row_slots, decode.kv_width)
         buffer = (prefill.mesh.rows * prefill.buffer_slots, prefill.kv_width)
-        self.caches = [self._pair(cache) for _ in self.layers]
-        self.buffers = [self._pair(buffer) for _ in self.layers]
+        self.caches = [self._pair(cache) for _ in model.layers]
+        self.buffers = [self._pair(buffer) for _ in model.layers]
         self.prompt = np.zeros(decode.slots, np.int32)
 
     def _pair(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
@@ -134,20 +154,20 @@ class WaferRunner:
 
     def decode(self, tokens: np.ndarray, positions: np.ndarray, active: np.ndarray) -> np.ndarray:
         """Logits (slots, vocab) after one more token in every active slot, at `positions`."""
-        x = self._embed_tokens(self.table, jnp.asarray(tokens, jnp.int32))
+        x = self._embed_tokens(self.model.table, jnp.asarray(tokens, jnp.int32))
         where = (jnp.asarray(positions, jnp.int32), jnp.asarray(self.prompt), jnp.asarray(active))
-        for i, weights in enumerate(self.layers):
+        for i, weights in enumerate(self.model.layers):
             *cache, x = self._decode_layer[self._kind[i]](weights, *self.caches[i], x, *where)
             self.caches[i] = tuple(cache)
-        return np.asarray(self._head(self.norm, self.output, x))
+        return np.asarray(self._head(self.model.norm, self.model.output, x))
 
     def prefill(
         self, slot: int, ids: np.ndarray, start: int, length: int, last: bool
     ) -> np.ndarray | None:
         """One chunk of a prompt; after the last one its KV moves into `slot`. Logits (vocab,) then."""
-        x = self._embed_chunk(self.table, jnp.asarray(ids, jnp.int32))
+        x = self._embed_chunk(self.model.table, jnp.asarray(ids, jnp.int32))
         where = (jnp.asarray(start, jnp.int32), jnp.asarray(length, jnp.int32))
-        for i, weights in enumerate(self.layers):
+        for i, weights in enumerate(self.model.layers):
             *buffer, x = self._prefill_layer[self._kind[i]](weights, *self.buffers[i], x, *where)
             self.buffers[i] = tuple(buffer)
         if not last:
@@ -156,7 +176,7 @@ class WaferRunner:
         total = jnp.asarray(start + length, jnp.int32)
         for i, buffer in enumerate(self.buffers):
             self.caches[i] = self._adopt(self.caches[i], buffer, jnp.asarray(slot), total)
-        return np.asarray(self._head(self.norm, self.output, self._last(x, where[1])))[0]
+        return np.asarray(self._head(self.model.norm, self.model.output, self._last(x, where[1])))[0]
 
     def release(self, slot: int) -> None:
         """The slot's sequence is over; what its cache holds no longer counts."""
@@ -166,7 +186,7 @@ class WaferRunner:
 
     @cached_property
     def _kind(self) -> list[int]:
-        windows = [self.programs.config.window(i) for i in range(len(self.layers))]
+        windows = [self.programs.config.window(i) for i in range(len(self.model.layers))]
         return [windows.index(w) for w in windows]
 
     def _compile(self, program: Any, prefill: bool = False) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""PLMR, the cost model: what any program does on any chip, read from its jaxpr, and whether it complies."""
+"""PLMR: what any program asks of any chip, read from its jaxpr, and whether it complies."""
 
 from waferllm.plmr.compliance import Compliance, Verdict, check
 from waferllm.plmr.costing import Cost, cost

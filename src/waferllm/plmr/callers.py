@@ -1,7 +1,8 @@
-"""Whose code an operation stands in: the first function that a program's core calls outside its file.
+"""Whose code an operation stands in: the first function that a program's core calls outside its
+file.
 
-A decoder layer calls `rms_norm`, `mesh_gemm_core`, `prefill_attention`: these names group its figures.
-They come from where the operation was traced, so nothing here lists kernels.
+A decoder layer calls `rms_norm`, `mesh_gemm_core`, `prefill_attention`: these names group its
+figures. They come from where the operation was traced, so nothing here lists kernels.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import jax
 
 import waferllm.fabric
 
-_SKIPPED = (str(Path(jax.__file__).parent), str(Path(waferllm.fabric.__file__).parent))
+_SKIPPED = tuple(str(Path(str(m.__file__)).parent) for m in (jax, waferllm.fabric))
 
 
 class Callers:
@@ -29,7 +30,8 @@ class Callers:
     def of(self, source: Any) -> str:
         """The caller of an operation with this source information; the core itself if nothing else.
 
-        JAX keeps a few frames only: where the core is out of sight, the outermost in sight is named.
+        JAX keeps a few frames only: where the core is out of sight, the outermost in sight is
+        named.
         """
         frames = getattr(getattr(source, "traceback", None), "frames", ())
         inside = ""

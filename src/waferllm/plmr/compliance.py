@@ -1,26 +1,30 @@
 """Does a program respect P, L, M and R on a chip? One verdict and one sentence for each letter.
 
-Every verdict follows from a `Reading` and a `Chip`; no kernel is known by name. A letter holds when the
-program fits this chip at this size *and* does not need more of what is scarce as the mesh grows: PLMR
-is a statement about scaling, and 16 routes that fit on 8 x 8 cores are 1200 on 600 x 600.
+Every verdict follows from a `Reading` and a `Chip`; no kernel is known by name. A letter holds when
+the program fits this chip at this size *and* does not need more of what is scarce as the mesh
+grows: PLMR is a statement about scaling, and 16 routes that fit on 8 x 8 cores are 1200 on 600 x
+600.
 
-P  The mesh fits the chip's grid, and at least half of its cores hold useful work: neither padding nor a
-   copy of what another core holds (averaged over the arguments by size).
+P  The mesh fits the chip's grid, and at least half of its cores hold useful work: neither padding
+   nor a copy of what another core holds (averaged over the arguments by size).
 L  Messages stay near, or software touches them rarely. It fails
    * where a shift sends further than 2 hops (a wrap-around edge);
    * where a loop multicasts on every trip outside an allreduce: each trip then crosses the line. A
-     reduction followed by a multicast along the same line is one collective and judged by its stages;
-   * where more routing stages than 2 sqrt(n), twice those of the best two-phase tree on n cores, lie one
-     after the other with nothing to multiply meanwhile. Two kinds of stages are covered: those of a word
-     that a loop's products hide (`Cover`), and the ring shifts that align an operand (`rotate`), up to
-     the number of overlapped steps of the loops on the same ring, which they at most double.
-M  Arguments, temporaries at their high-water mark, and the chip's reserve for code fit one core's SRAM;
-   and no loop collects the tiles of a whole line on every core: what a core holds of a matrix then
-   shrinks with 1/N instead of 1/N^2 (the allgather GEMM).
-R  The distinct paths at the busiest router fit the routes that the runtime leaves; and no multicast is
-   from a root known only at run time, which takes one route for each core of the line. The count is of
-   paths as configured: a chain's core needs one to receive and one to send, so that a K-tree has about
-   2K + 1 where the paper, counting one color per phase and one for the multicast, says K + 1.
+     reduction followed by a multicast along the same line is one collective and judged by its
+     stages;
+   * where more routing stages than 2 sqrt(n), twice those of the best two-phase tree on n cores,
+     lie one after the other with nothing to multiply meanwhile. Two kinds of stages are covered:
+     those of a word that a loop's products hide (`Cover`), and the ring shifts that align an
+     operand (`rotate`), up to the number of overlapped steps of the loops on the same ring, which
+     they at most double.
+M  Arguments, temporaries at their high-water mark, and the chip's reserve for code fit one core's
+   SRAM; and no loop collects the tiles of a whole line on every core: what a core holds of a matrix
+   then shrinks with 1/N instead of 1/N^2 (the allgather GEMM).
+R  The distinct paths at the busiest router fit the routes that the runtime leaves; and no multicast
+   is from a root known only at run time, which takes one route for each core of the line. The count
+   is of paths as configured: a chain's core needs one to receive and one to send, so that a K-tree
+   has about 2K + 1 where the paper, counting one color per phase and one for the multicast, says K
+   + 1.
 """
 
 import math
@@ -105,14 +109,16 @@ def _l(reading: Reading, chip: Chip) -> Verdict:
         return Verdict(
             "L",
             False,
-            f"{show_count(stages)} routing stages of '{said.word.says}' lie one after the other with "
-            f"nothing to multiply meanwhile; {stage_budget(said.word.cores)} on a line of "
+            f"{show_count(stages)} routing stages of '{said.word.says}' lie one after the other "
+            f"with nothing to multiply meanwhile; {stage_budget(said.word.cores)} on a line of "
             f"{said.word.cores} would do.",
         )
     hops, exposed = reading.longest_send_hops, worst[1] if worst else 0
     near = f"no message goes further than {hops} hops"
     if hops > NEAR_HOPS:
-        near = f"no loop sends further than {NEAR_HOPS} hops (a multicast outside loops goes {hops})"
+        near = (
+            f"no loop sends further than {NEAR_HOPS} hops (a multicast outside loops goes {hops})"
+        )
     aligned = sum(t.stages for t in reading.words if t.word.name == "rotate")
     also = f", besides {show_count(aligned)} that align operands" if aligned else ""
     return Verdict(
@@ -177,7 +183,9 @@ def _m(reading: Reading, chip: Chip) -> Verdict:
     size = f"{show_bytes(need)} of {show_bytes(free)} free"
     if need > free:
         return Verdict(
-            "M", False, f"A core needs {show_bytes(need)} and has {show_bytes(free)} beside its code."
+            "M",
+            False,
+            f"A core needs {show_bytes(need)} and has {show_bytes(free)} beside its code.",
         )
     if gathered:
         most = max(gathered, key=lambda g: g.tiles * g.payload_bytes)
@@ -203,7 +211,7 @@ def _r(reading: Reading, chip: Chip) -> Verdict:
         return Verdict(
             "R",
             False,
-            f"'{roots[0].says}' takes a route for each of {roots[0].cores} cores: {have}, and they grow "
-            "with the line.",
+            f"'{roots[0].says}' takes a route for each of {roots[0].cores} cores: {have}, and they "
+            "grow with the line.",
         )
     return Verdict("R", need <= free, f"{have}.")

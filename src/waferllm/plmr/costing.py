@@ -1,4 +1,4 @@
-"""`cost(program, chip)`: the reading of a program beside a chip's limits. Printing it gives a table."""
+"""`cost(program, chip)`: the reading of a program beside a chip's limits, printed as a table."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +20,9 @@ class Cost:
 
     def __str__(self) -> str:
         r, chip = self.reading, self.chip
-        routes = f"{show_count(chip.free_routes_per_core)} free" if chip.routes_per_core < 1e9 else "any"
+        routes = (
+            f"{show_count(chip.free_routes_per_core)} free" if chip.routes_per_core < 1e9 else "any"
+        )
         rows = [
             ("memory per core", show_bytes(r.memory_bytes_per_core),
              f"of {show_bytes(chip.free_per_core_bytes)} beside the code"),
@@ -44,7 +46,7 @@ class Cost:
 
 
 def cost(program: Program, chip: Chip) -> Cost:
-    """What the program costs on the chip; raises `UnsupportedError` for an operation without a rule."""
+    """What the program asks of the chip; raises `UnsupportedError` if an operation has no rule."""
     reading = reading_of(program)
     return Cost(reading, chip, check(reading, chip))
 

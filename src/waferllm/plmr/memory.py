@@ -2,16 +2,18 @@
 
 The rules, which say what a careful compiler for a core with a scratchpad would do:
 
-* Arguments and captured constants stay for the whole program: their space is never given back. After
-  its last use an argument may be written over by what replaces it (a cache by the updated cache, a
-  weight by the weight that the ring brings home), and by nothing else than an operation in place.
+* Arguments and captured constants stay for the whole program: their space is never given back.
+  After its last use an argument may be written over by what replaces it (a cache by the updated
+  cache, a weight by the weight that the ring brings home), and by nothing else than an operation in
+  place.
 * A value lives from the operation that makes it to the last one that reads it.
-* Elementwise operations, updates and reductions over the fabric write over an operand of at least the
-  result's size if it dies there. A shift receives into a second buffer; if its operand dies, the two
-  buffers have then swapped roles.
+* Elementwise operations, updates and reductions over the fabric write over an operand of at least
+  the result's size if it dies there. A shift receives into a second buffer; if its operand dies,
+  the two buffers have then swapped roles.
 * Views (reshape, transpose, slice, spreading out) are addresses, not copies.
 * A product whose only use is to be added accumulates in place: no buffer for the product itself.
-* Values made from indices alone (`nodes._virtual`) and constants spread over a shape take no memory.
+* Values made from indices alone (`nodes._virtual`) and constants spread over a shape take no
+  memory.
 * A loop body is held once; its carries live in their initial values' space if those die there, else
   in a copy. Stacked results are whole from the start.
 * In a loop, words that need not wait for the trip's product start before it (their buffers count
@@ -178,7 +180,7 @@ class _Ledger:
         return home
 
     def _hand_on(self, node: Node, body: Body, homes: Sequence[_Buffer]) -> None:
-        """Gives the carries' last values to the loop's results, each in its home if that is free."""
+        """Gives the carries' last values to the loop's results, each at home if that is free."""
         for out, value, home in zip(node.outs, body.carried, homes, strict=False):
             buffer = self.buffers.get(value) or self.new(value.bytes)
             if home.pinned and not home.refs and home.bytes == buffer.bytes:

@@ -101,9 +101,7 @@ class _Reader:
         self.program, self.equations = program, 0
 
     def read(self, jaxpr: Jaxpr, ins: Sequence[Value], nodes: list[Node]) -> list[Value]:
-        env: dict[Any, Value] = dict(
-            zip([*jaxpr.constvars, *jaxpr.invars], ins, strict=True)
-        )
+        env: dict[Any, Value] = dict(zip([*jaxpr.constvars, *jaxpr.invars], ins, strict=True))
 
         def value(atom: Any) -> Value:
             return Value(atom.aval, virtual=True) if isinstance(atom, Literal) else env[atom]
@@ -160,7 +158,8 @@ def _virtual(node: Node, outs: Sequence[Any]) -> bool:
 
     True for its own place and counters; for constants spread over a shape; for integers and truth
     values computed element by element from integers and truth values (positions, masks); and for a
-    choice, cast or view of nothing but such values. Float arithmetic takes work: its result is real.
+    choice, cast or view of nothing but such values. Float arithmetic takes work: its result is
+    real.
     """
     if node.kind is Kind.INDEX:
         return True

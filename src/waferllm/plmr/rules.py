@@ -37,7 +37,8 @@ _KINDS: dict[Kind, str] = {
     Kind.VIEW: "reshape squeeze expand_dims transpose rev slice dynamic_slice broadcast_in_dim "
     "split stop_gradient optimization_barrier pvary",
     Kind.ELEMENTWISE: f"{_MOVES} {_COMPARISONS} {_ARITHMETIC}",
-    Kind.REDUCTION: "reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or argmax argmin",
+    Kind.REDUCTION: "reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or argmax "
+    "argmin",
     Kind.UPDATE: "dynamic_update_slice scatter scatter-add scatter_add",
     Kind.COPY: "concatenate stack pad gather",
     Kind.PRODUCT: "dot_general",
@@ -69,8 +70,8 @@ def kind_of(name: str, params: dict[str, Any], program: str) -> Kind:
         kind = None
     if kind is None:
         raise UnsupportedError(
-            f"{program} uses the JAX primitive '{name}', for which PLMR has no rule, and counting it "
-            "as free would be wrong. Write it with operations that have one, or add a rule in "
+            f"{program} uses the JAX primitive '{name}', for which PLMR has no rule, and to count "
+            "it as free would be wrong. Write it with operations that have one, or add a rule to "
             "waferllm/plmr/rules.py."
         )
     return kind

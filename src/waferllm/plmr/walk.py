@@ -1,9 +1,9 @@
 """Walk a program's per-core jaxpr and count what PLMR asks about: the `Reading` of a program.
 
-A reading holds counts only, no time and no chip: hops, routing stages, routes, bytes, operations and
-memory of one core, for a mesh of any size in milliseconds, because patterns stay symbolic and a loop's
-body is read once. `Phase` keeps the structure (which words, beside which products, how often), so that
-a cost model can say what overlaps.
+A reading holds counts only, no time and no chip: hops, routing stages, routes, bytes, operations
+and memory of one core, for a mesh of any size in milliseconds, because patterns stay symbolic and a
+loop's body is read once. `Phase` keeps the structure (which words, beside which products, how
+often), so that a cost model can say what overlaps.
 """
 
 import math
@@ -26,7 +26,8 @@ from waferllm.program import Program, Spec
 
 @dataclass(frozen=True)
 class Op:
-    """Work of one kind on one core: `calls` times `primitive` over `shape` in `dtype`, for `caller`.
+    """Work of one kind on one core: `calls` times `primitive` over `shape` in `dtype`, for
+    `caller`.
 
     A product's shape is (batch, m, n, k); everything else's is the elements of one pass.
     """
@@ -68,8 +69,9 @@ class Said:
 class Phase:
     """A stretch of operations without a loop, in program order.
 
-    `loops` are the trip counts of the loops around it, outermost first, and `place` numbers them, so
-    that two stretches of one loop body share their `place`. `ops` and `words` are those of one trip.
+    `loops` are the trip counts of the loops around it, outermost first, and `place` numbers them,
+    so that two stretches of one loop body share their `place`. `ops` and `words` are those of one
+    trip.
     """
 
     loops: tuple[int, ...]
@@ -359,7 +361,7 @@ def _share(spec: Spec, mesh: Mesh) -> float:
     """The share of cores that hold part of the array: padding does not count, nor does a copy."""
     axes = spec.layout.axes if isinstance(spec.layout, Blocks) else _last_two(spec.shape)
     tile = spec.layout.tile(spec.shape, mesh)
-    busy = dict.fromkeys(AXES, 1)
+    busy: dict[str, int] = dict.fromkeys(AXES, 1)
     for axis, length, part in zip(axes, spec.shape, tile, strict=True):
         if axis is not None:
             busy[axis] = -(-length // part) if part else 0

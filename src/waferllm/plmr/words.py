@@ -1,7 +1,8 @@
 """What one fabric word asks of the network: hops, routing stages, routes. Geometry, no time.
 
 A `Word` is a primitive with its axis and pattern on lines of `cores` cores. Everything follows from
-the pattern in closed form or in one pass over a line, so a word costs O(line) once and then nothing.
+the pattern in closed form or in one pass over a line, so a word costs O(line) once and then
+nothing.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A `Plan` as tables for people: memory, network, verdicts, and the compared algorithms side by side."""
+"""A `Plan` as tables for people: memory, network, verdicts, and algorithms side by side."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from waferllm.plmr import Compliance
-from waferllm.reports.plan import Choice, PhasePlan, Plan
+from waferllm.reports.placed import Choice, PhasePlan, Plan
 from waferllm.units import show_bytes, show_count
 
 
@@ -36,13 +36,13 @@ def _section(title: str, *parts: RenderableType) -> list[RenderableType]:
 
 
 def _title(plan: Plan) -> str:
-    config, item = plan.config, {"float32": 4}.get(plan.dtype, 2)
+    asked, config = plan.asked, plan.asked.config
     verdict = "[green]fits[/]" if plan.fits else "[red]does not fit[/]"
     return (
-        f"[bold]{escape(config.name)}[/] on [bold]{escape(plan.chip.name)}[/], {plan.dtype}, batch "
-        f"{plan.batch}, {plan.input_len:,} tokens in and {plan.output_len:,} out: {verdict}\n"
+        f"[bold]{escape(config.name)}[/] on [bold]{escape(asked.chip.name)}[/], {asked.dtype}, "
+        f"batch {asked.batch}, {asked.input_len:,} tokens in and {asked.output_len:,} out: {verdict}\n"
         f"computed: {config.parameters / 1e9:.2f} billion parameters, "
-        f"{show_bytes(config.parameters * item)} of weights, {config.layers} layers\n"
+        f"{show_bytes(asked.weight_bytes)} of weights, {config.layers} layers\n"
         "predicted: everything below, from the programs' shapes on the chip's grid"
     )
 
@@ -65,7 +65,7 @@ def _memory(plan: Plan) -> Table:
     for name in ("code", "weights", "kv", "activations", "buffers"):
         label = {"kv": "KV cache", "code": "code reserve"}.get(name, name)
         table.add_row(label, *(show_bytes(getattr(p.share, name)) for p in plan.phases))
-    limit = plan.chip.sram_per_core_bytes
+    limit = plan.asked.chip.sram_per_core_bytes
     table.add_row(
         f"total, of {show_bytes(limit)}",
         *(_colored(show_bytes(p.share.total), p.share.total <= limit) for p in plan.phases),
@@ -84,7 +84,7 @@ def _regions(phase: PhasePlan) -> str:
 
 
 def _network(plan: Plan) -> Table:
-    free = plan.chip.free_routes_per_core
+    free = plan.asked.chip.free_routes_per_core
     limit = "no limit" if math.isinf(free) else f"of {free:.0f}"
     table = _table("", *_heads(plan))
     readings = [phase.reading for phase in plan.phases]
@@ -95,7 +95,9 @@ def _network(plan: Plan) -> Table:
     table.add_row("longest send, hops", *(show_count(r.longest_send_hops) for r in readings))
     table.add_row("reductions", *(show_count(r.reductions) for r in readings))
     table.add_row("exposed routing stages", *(show_count(r.exposed_stages) for r in readings))
-    table.add_row("sent by the busiest core", *(show_bytes(r.sent_bytes_per_core) for r in readings))
+    table.add_row(
+        "sent by the busiest core", *(show_bytes(r.sent_bytes_per_core) for r in readings)
+    )
     table.add_row("bytes x hops on the mesh", *(f"{r.byte_hops_total:.3g}" for r in readings))
     return table
 
@@ -128,10 +130,12 @@ def _algorithms(phase: PhasePlan, plan: Plan) -> Table:
     """The compared algorithms, one a column, each alone on the layer's largest product."""
     heads = [f"{c.algorithm}{' *' if c.chosen else ''}" for c in phase.choices]
     table = _table("", *heads)
-    limit = plan.chip.free_per_core_bytes
+    limit = plan.asked.chip.free_per_core_bytes
     table.add_row("SRAM per core", *(_of(c, _sram(c, limit)) for c in phase.choices))
     table.add_row("routes per core", *(_of(c, f"{c.routes_per_core:,}") for c in phase.choices))
-    table.add_row("longest send, hops", *(_of(c, f"{c.longest_send_hops:,}") for c in phase.choices))
+    table.add_row(
+        "longest send, hops", *(_of(c, f"{c.longest_send_hops:,}") for c in phase.choices)
+    )
     table.add_row("exposed stages", *(_of(c, f"{c.exposed_stages:,}") for c in phase.choices))
     table.add_row("violates", *(_violations(c.compliance) for c in phase.choices), style="bold")
     return table
@@ -173,7 +177,7 @@ def _capacity(plan: Plan) -> Table:
         "bound": "all SRAM of the chip, no padding",
     }
     for policy, why in rows.items():
-        mark = " *" if policy == plan.kv else ""
+        mark = " *" if policy == plan.asked.kv else ""
         table.add_row(f"{policy}{mark}", show_count(plan.kv_capacity[policy]), why)
     return table
 

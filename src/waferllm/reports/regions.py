@@ -1,14 +1,19 @@
-"""One phase of a model on regions of a chip: what a core must hold, how many regions, how many tokens.
+"""One phase of a model on regions of a chip: what a core must hold, how many regions, how many
+tokens.
 
-A wafer is cut into regions of one grid each; consecutive layers share a region and requests pass from
-region to region. The embedding table lies in the first region, the output table in the last. A core of a
-region holds
+A wafer is cut into regions of one grid each; consecutive layers share a region and requests pass
+from region to region. The embedding table lies in the first region, the output table in the last. A
+core of a region holds
 
-    code reserve | weights of its layers, and a table | KV of its layers | activations | buffers
-    chip         | as placed, padding included        | its row's share  | x           | high-water mark
+    code reserve   the chip's
+    weights        of its layers as placed, padding included, and of a table
+    KV             of its layers, a row's share
+    activations    x
+    buffers        high-water mark of everything else
 
-Weights, KV and activations are arguments of the layer's program, buffers the most temporaries of any of
-its programs at once (`plmr.Reading`). Nothing is allocated or loaded: every figure is predicted.
+Weights, KV and activations are arguments of the layer's program, buffers the most temporaries of
+any of its programs at once (`plmr.Reading`). Nothing is allocated or loaded: every figure is
+predicted.
 """
 
 import math
@@ -27,9 +32,14 @@ def regions_on(chip: Chip, grid: Mesh) -> int:
     return max(upright, turned)
 
 
+def count_regions(count: int) -> str:
+    return f"{count} region" + "s" * (count != 1)
+
+
 @dataclass(frozen=True)
 class Need:
-    """Bytes of one core: of a layer, of a table, of one KV entry in a row, and of what passes through.
+    """Bytes of one core: of a layer, of a table, of one KV entry in a row, and of what passes
+    through.
 
     `buffers` are those at `slots` KV entries per row; they grow by `buffers_per_slot`.
     """
@@ -46,7 +56,7 @@ class Need:
     def of(
         cls, readings: Mapping[str, Reading], slots: int, twice: Reading | None = None
     ) -> "Need":
-        """From the readings of "embed", "layer" and "head"; `twice` is the layer with twice the slots."""
+        """From the readings of "embed", "layer", "head"; `twice`: the layer at twice the slots."""
         layer = readings["layer"]
         given = {a.name: a.bytes_per_core for a in layer.arguments}
         temporaries = {name: r.temporaries_bytes_per_core for name, r in readings.items()}
@@ -121,7 +131,7 @@ class Regions:
         return max(0, free // self.need.layer(slots)) if free >= 0 else -1
 
     def needed(self, slots: int) -> int | None:
-        """The fewest regions that hold the model with so many KV entries per row; None if none do."""
+        """The fewest regions that hold the model with that many KV entries per row, or None."""
         if self.layers_in_one(slots, self._tables_of_one) >= self.layers:
             return 1
         end, middle = self.layers_in_one(slots, 1), self.layers_in_one(slots)
@@ -130,7 +140,7 @@ class Regions:
         return 2 + math.ceil(max(0, self.layers - 2 * end) / middle)
 
     def row_capacity(self) -> int:
-        """The most KV entries per row with which the model still fits the chip's regions; 0 if none."""
+        """The most KV entries per row with which the model still fits the chip; 0 if none."""
         low, high = 0, 1 << 24
         while low < high:
             slots = (low + high + 1) // 2

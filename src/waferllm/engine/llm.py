@@ -1,0 +1,216 @@
+"""`LLM`: a checkpoint on a wafer, from prompts to text, and what PLMR says of it."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from waferllm.chip import WSE2, Chip
+from waferllm.engine.core import Engine, Event, Prompt
+from waferllm.engine.params import SamplingParams
+from waferllm.engine.sequence import Output
+from waferllm.errors import CapacityError, InputError
+from waferllm.kernels.gemv import AllReduce
+from waferllm.layout import COLS, ROWS, Mesh
+from waferllm.models.chat import Message
+from waferllm.models.checkpoint import Checkpoint, open_checkpoint
+from waferllm.models.generation import GenerationDefaults, load_generation_defaults
+from waferllm.models.programs import ModelPrograms
+from waferllm.models.runner import PlacedModel, WaferRunner, place_model
+from waferllm.models.tokenizer import Tokenizer, load_tokenizer
+from waferllm.units import show_bytes
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
+DEFAULT_LEN = 2048
+
+
+def shipped_checkpoint() -> Path:
+    """The checkpoint inside this package: trained by us on public-domain tales."""
+    return Path(str(files("waferllm") / "checkpoints" / "fables"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """How a model is run. Meshes are rows x columns of simulated cores, or of devices.
+
+    `max_len` bounds prompt plus output of a sequence (default: the model's positions, at most 2048);
+    `max_num_seqs` the sequences that decode together; `chunk` the prompt tokens per prefill step
+    (default: about 64, a multiple of the prefill mesh's rows). `dtype` "auto" is the checkpoint's.
+    """
+
+    mesh: Mesh = Mesh(8, 8)
+    prefill_mesh: Mesh | None = None
+    kv: str = "shift"
+    dtype: str = "float32"
+    gemm: str = "meshgemm"
+    combine: AllReduce = AllReduce()
+    max_len: int | None = None
+    max_num_seqs: int = 8
+    chunk: int | None = None
+    devices: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in (*DTYPES, "auto"):
+            raise InputError(f"dtype '{self.dtype}': use one of {', '.join(DTYPES)}, or auto.")
+        for name, value in (("max_num_seqs", self.max_num_seqs), ("max_len", self.max_len)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} {value}: it must be at least 1.")
+        if self.chunk is not None and self.chunk < 1:
+            raise InputError(f"chunk {self.chunk}: a prefill step takes at least 1 token.")
+
+
+class LLM:
+    """A Hugging Face checkpoint on a simulated wafer (or on JAX devices).
+
+    `LLM(path).generate(["Once upon a time"], SamplingParams(max_tokens=64))[0].text`. Without a path it
+    is the shipped checkpoint. Options are those of `EngineConfig`; a mesh may be given as "8x8" or
+    (8, 8). Weights are read and placed when first needed.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        chip: Chip = WSE2,
+        progress: Callable[[int, int], object] = lambda done, total: None,
+        **options: Any,
+    ) -> None:
+        path = shipped_checkpoint() if model is None else Path(model)
+        self.chip, self._progress = chip, progress
+        self.settings = EngineConfig(**{k: _mesh(k, v) for k, v in options.items()})
+        self.checkpoint: Checkpoint = open_checkpoint(path)
+        self.tokenizer: Tokenizer = load_tokenizer(path)
+        self.defaults: GenerationDefaults = load_generation_defaults(path)
+        self._check_chip()
+        self._engine: Engine | None = None
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        *,
+        on_event: Callable[[Event], object] | None = None,
+    ) -> list[Output]:
+        """Outputs for prompts (texts or lists of ids), in order; see `Engine.generate`."""
+        count = 1 if isinstance(prompts, str) else len(prompts)
+        return self.engine(count).generate(prompts, params, on_event=on_event)
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        params: SamplingParams | None = None,
+        *,
+        on_event: Callable[[Event], object] | None = None,
+    ) -> Output:
+        """The answer to a conversation, by the checkpoint's own chat template."""
+        return self.generate([self.tokenizer.apply_chat(messages)], params, on_event=on_event)[0]
+
+    def engine(self, sequences: int = 1) -> Engine:
+        """The engine, with slots for that many sequences at once, up to `max_num_seqs`."""
+        slots = min(max(1, sequences), self.settings.max_num_seqs)
+        if self._engine is None or self._engine.runner.slots < slots:
+            decode, prefill = self.programs(slots)
+            self._engine = Engine(
+                WaferRunner(self.placed, decode, prefill, self._devices), self.tokenizer
+            )
+        return self._engine
+
+    @cached_property
+    def placed(self) -> PlacedModel:
+        self._check_memory()
+        return place_model(self.checkpoint, self.programs(1)[0], self._progress)
+
+    def programs(self, slots: int = 1) -> tuple[ModelPrograms, ModelPrograms]:
+        """The model's programs on the execution meshes, for decode and for prefill."""
+        settings, config = self.settings, self.checkpoint.config
+        mesh, prefill_mesh = settings.mesh, settings.prefill_mesh or settings.mesh
+        dtype = self.checkpoint.dtype if settings.dtype == "auto" else settings.dtype
+        longest = settings.max_len or min(config.max_positions, DEFAULT_LEN)
+        if longest > config.max_positions:
+            raise InputError(
+                f"max_len {longest}: {config.name} was made for {config.max_positions} positions. "
+                f"Use at most {config.max_positions}."
+            )
+        chunk = settings.chunk or min(64, longest)
+        decode = ModelPrograms(
+            config,
+            mesh,
+            slots=slots,
+            chunk=mesh.rows,
+            capacity=longest,
+            kv=settings.kv,
+            gemm=settings.gemm,
+            combine=settings.combine,
+            dtype=DTYPES[dtype],
+        )
+        share = -(-chunk // prefill_mesh.rows)
+        return decode, replace(decode, mesh=prefill_mesh, chunk=share * prefill_mesh.rows)
+
+    @cached_property
+    def _devices(self) -> tuple[jax.sharding.Mesh | None, jax.sharding.Mesh | None]:
+        if not self.settings.devices:
+            return None, None
+        meshes = self.settings.mesh, self.settings.prefill_mesh or self.settings.mesh
+        return _device_mesh(meshes[0]), _device_mesh(meshes[1])
+
+    def _check_chip(self) -> None:
+        for mesh in (self.settings.mesh, self.settings.prefill_mesh or self.settings.mesh):
+            rows, cols = self.chip.grid_rows, self.chip.grid_cols
+            if mesh.rows > rows or mesh.cols > cols:
+                raise CapacityError(
+                    f"mesh {mesh}: {self.chip.title} has {rows} rows x {cols} columns of cores to "
+                    "use. Choose a smaller mesh, or another chip."
+                )
+
+    def _check_memory(self) -> None:
+        """Refuse before reading weights what this machine cannot simulate."""
+        decode, prefill = self.programs(1)
+        at, config = decode.placement, self.checkpoint.config
+        layer = sum(
+            math.prod(s.shape) * np.dtype(s.dtype).itemsize
+            for s in decode.weights("decode").values()
+        )
+        size = np.dtype(decode.dtype).itemsize
+        ends = at.hidden.size * at.vocab.size * size * (1 if config.tied else 2)
+        cache = (
+            2
+            * config.layers
+            * size
+            * (
+                decode.kv_width * decode.mesh.rows * decode.row_slots
+                + prefill.kv_width * prefill.mesh.rows * prefill.buffer_slots
+            )
+        )
+        need = config.layers * layer + ends + cache
+        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if need > have:
+            raise CapacityError(
+                f"{config.name} on a {decode.mesh} mesh, padded to tile it, takes {show_bytes(need)}; "
+                f"this machine has {show_bytes(have)}. Use a smaller mesh, max_len or model."
+            )
+
+
+def _mesh(name: str, value: Any) -> Any:
+    if not name.endswith("mesh") or value is None or isinstance(value, Mesh):
+        return value
+    return Mesh.parse(value) if isinstance(value, str) else Mesh.of(value)
+
+
+def _device_mesh(mesh: Mesh) -> jax.sharding.Mesh:
+    devices = jax.devices()
+    if len(devices) < mesh.cores:
+        raise CapacityError(
+            f"a {mesh} mesh needs {mesh.cores} devices, JAX sees {len(devices)}. Choose a smaller mesh, "
+            "or leave out devices to simulate the cores."
+        )
+    return jax.sharding.Mesh(
+        np.array(devices[: mesh.cores]).reshape(mesh.rows, mesh.cols), (ROWS, COLS)
+    )
