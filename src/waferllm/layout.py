@@ -111,7 +111,28 @@ class RingSkewed:
         return (*lead, k // mesh.rows, n // mesh.cols)
 
 
-Layout = Blocks | RingSkewed
+@dataclass(frozen=True)
+class RingColumns:
+    """The result of dist-GEMM-T, C[M, N]: rows in blocks over y, columns over x in the row ring's order."""
+
+    def padded(self, shape: tuple[int, ...], mesh: Mesh) -> tuple[int, ...]:
+        return Blocks((ROWS, COLS), (1, mesh.steps)).padded(shape, mesh)
+
+    def tile(self, shape: tuple[int, ...], mesh: Mesh) -> tuple[int, ...]:
+        m, n = self.padded(shape, mesh)
+        return m // mesh.rows, n // mesh.cols
+
+
+Layout = Blocks | RingSkewed | RingColumns
+
+
+@lru_cache(maxsize=64)
+def column_index(mesh: Mesh) -> np.ndarray:
+    """For each natural block of `RingColumns`' columns, where it is placed. Shape (steps,)."""
+    per_row, per_col = mesh.steps // mesh.rows, mesh.steps // mesh.cols
+    block = np.arange(mesh.steps)
+    numbered = ring_positions(mesh.rows)[block // per_row] * per_row + block % per_row
+    return ring_order(mesh.cols)[numbered // per_col] * per_col + numbered % per_col
 
 
 @lru_cache(maxsize=64)

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array, lax
 
-from tests.agree.meshes import device_mesh, same_bits
 from waferllm.fabric import Ring, Step, shift
 from waferllm.kernels.gemm import mesh_gemm, mesh_gemm_core
 from waferllm.layout import Blocks, Mesh, RingSkewed
@@ -58,7 +56,7 @@ def circulating(c: Callable[..., Array], turns: int = 5, **routes: Ring) -> Call
             moved = (shift(a, "x", routes.get("a", Ring(-1))), shift(b, "y", routes.get("b", Ring(-1))))
             return (*moved, c(a, b, total)), None
 
-        start = jnp.full((a.shape[0], b.shape[1]), 3.0)
+        start = jnp.full((a.shape[0], b.shape[1]), 3.0, jnp.float32)
         return lax.scan(step, (a, b, start), None, length=turns)[0][2]
 
     return core
@@ -93,7 +91,7 @@ def test_it_multiplies_what_lies_there_however_it_was_placed(
     """B read straight from an input: only one that was placed skewed may be placed unskewed instead."""
     core = circulating(lambda a, b, c: c + a @ b)
     fast, plain, found = literal(core, (BLOCKS, right), monkeypatch)
-    assert found == 1
+    assert (found, fast.shape) == (1, (15, 15))
     np.testing.assert_allclose(fast, plain, rtol=1e-4, atol=1e-4)
 
 
@@ -113,13 +111,12 @@ NEAR_MISSES = {
 }
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("name", NEAR_MISSES)
-def test_loops_that_only_look_alike_are_simulated_literally(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fast, plain, found = literal(NEAR_MISSES[name], (BLOCKS, BLOCKS), monkeypatch)
-    assert found == 0
-    assert same_bits(fast, plain)
+def test_loops_that_only_look_alike_are_simulated_literally(name: str) -> None:
+    spec = Spec((15, 15), BLOCKS)
+    core = NEAR_MISSES[name]
+    assert rewritten(Program(core, mesh=MESH, inputs=(spec, spec), outputs=spec)) == 0
 
 
 @pytest.mark.usefixtures("eager")
@@ -133,10 +130,9 @@ def test_a_loop_that_also_returns_its_partial_sums_is_simulated_literally() -> N
 
     spec = Spec((15, 15), BLOCKS)
     program = Program(core, mesh=MESH, inputs=(spec, spec), outputs=spec)
-    a, b = noise(15, 15), noise(15, 15)
-    np.testing.assert_allclose(
-        run(program, a, b), run(program, a, b, devices=device_mesh((3, 5))) if False else run(program, a, b)
-    )
+    ones, twos = np.ones((15, 15), np.float32), np.full((15, 15), 2, np.float32)
+    assert rewritten(program) == 0
+    np.testing.assert_array_equal(run(program, ones, twos), np.full((15, 15), 4 * 3 * 2))
 
 
 @pytest.mark.usefixtures("eager")
@@ -188,7 +184,6 @@ def test_the_rewrite_does_not_change_what_the_program_is() -> None:
     program = Program(mesh_gemm, mesh=(4, 4), shapes=[(256, 256), (256, 256)])
     before = str(program.jaxpr)
     assert rewritten(program) == 1
-    systolic.rewrite(program.jaxpr, Mesh(4, 4))
+    systolic.rewrite(program.jaxpr, Mesh(4, 4), [1])
     assert str(program.jaxpr) == before
     assert "circulate" not in before
-    assert isinstance(jax.jit, Callable)

@@ -24,7 +24,7 @@ from waferllm.models.chat import Message
 from waferllm.models.checkpoint import Checkpoint, open_checkpoint
 from waferllm.models.generation import GenerationDefaults, load_generation_defaults
 from waferllm.models.programs import ModelPrograms
-from waferllm.models.runner import PlacedModel, WaferRunner, place_model
+from waferllm.models.runner import PlacedModel, WaferRunner, place_model, sequence_capacity
 from waferllm.models.tokenizer import Tokenizer, load_tokenizer
 from waferllm.units import show_bytes
 
@@ -113,6 +113,31 @@ class LLM:
         """The answer to a conversation, by the checkpoint's own chat template."""
         return self.generate([self.tokenizer.apply_chat(messages)], params, on_event=on_event)[0]
 
+    def sampling_params(self, **asked: Any) -> SamplingParams:
+        """The checkpoint's own sampling defaults (greedy where it names none), changed as asked."""
+        d = self.defaults
+        own = {"temperature": d.temperature or 1.0} if d.do_sample else {"temperature": 0.0}
+        if d.do_sample:
+            found = {"top_k": d.top_k, "top_p": d.top_p, "min_p": d.min_p}
+            own |= {k: v for k, v in found.items() if v is not None}
+        if d.repetition_penalty is not None:
+            own["repetition_penalty"] = d.repetition_penalty
+        return SamplingParams(**(own | asked))
+
+    def capacity(self, prompt: int) -> int:
+        """Tokens of prompt and output together that a sequence with such a prompt can hold."""
+        programs = self.programs(1)[0]
+        return sequence_capacity(programs, prompt)
+
+    def on_progress(self, progress: Callable[[int, int], object]) -> None:
+        """Who to tell, as (done, total), when layers are placed."""
+        self._progress = progress
+
+    @property
+    def dtype(self) -> str:
+        """What weights and activations are stored in."""
+        return self.checkpoint.dtype if self.settings.dtype == "auto" else self.settings.dtype
+
     def engine(self, sequences: int = 1) -> Engine:
         """The engine, with slots for that many sequences at once, up to `max_num_seqs`."""
         slots = min(max(1, sequences), self.settings.max_num_seqs)
@@ -132,7 +157,6 @@ class LLM:
         """The model's programs on the execution meshes, for decode and for prefill."""
         settings, config = self.settings, self.checkpoint.config
         mesh, prefill_mesh = settings.mesh, settings.prefill_mesh or settings.mesh
-        dtype = self.checkpoint.dtype if settings.dtype == "auto" else settings.dtype
         longest = settings.max_len or min(config.max_positions, DEFAULT_LEN)
         if longest > config.max_positions:
             raise InputError(
@@ -149,7 +173,7 @@ class LLM:
             kv=settings.kv,
             gemm=settings.gemm,
             combine=settings.combine,
-            dtype=DTYPES[dtype],
+            dtype=DTYPES[self.dtype],
         )
         share = -(-chunk // prefill_mesh.rows)
         return decode, replace(decode, mesh=prefill_mesh, chunk=share * prefill_mesh.rows)

@@ -30,7 +30,7 @@ from waferllm.fabric import (
     shift,
     size,
 )
-from waferllm.layout import COLS, ROWS, Blocks, Layout, Mesh, RingSkewed
+from waferllm.layout import COLS, ROWS, Blocks, Layout, Mesh, RingColumns, RingSkewed
 from waferllm.program import Kernel
 
 
@@ -226,6 +226,11 @@ def _skewed(mesh: Mesh) -> tuple[tuple[Layout, ...], Layout]:
     return (a, RingSkewed()), c
 
 
+def _transposed(mesh: Mesh) -> tuple[tuple[Layout, ...], Layout]:
+    return (Blocks((ROWS, COLS)), Blocks((ROWS, COLS), (mesh.steps, 1))), RingColumns()
+
+
+dist_gemm_t = Kernel(dist_gemm_t_core, _transposed, _product_t)
 mesh_gemm = Kernel(mesh_gemm_core, _skewed, _product)
 cannon = Kernel(cannon_core, _plain, _product)
 summa = Kernel(summa_core, _plain, _product)

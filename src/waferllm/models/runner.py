@@ -115,6 +115,11 @@ def place_model(
     return PlacedModel(checkpoint.config, tuple(layers), *ends)
 
 
+def sequence_capacity(p: ModelPrograms, prompt: int) -> int:
+    """Tokens that a sequence with a prompt of that many tokens can hold in all."""
+    return min(p.capacity, kv_capacity(p.kv, p.mesh.rows, p.row_slots, prompt))
+
+
 class WaferRunner:
     """Runs one placed model. `slots` sequences decode together, each of at most `capacity` tokens."""
 
@@ -149,8 +154,7 @@ class WaferRunner:
 
     def capacity(self, prompt: int) -> int:
         """Tokens that a sequence with a prompt of that many tokens can hold in all."""
-        p = self.programs
-        return min(p.capacity, kv_capacity(p.kv, p.mesh.rows, p.row_slots, prompt))
+        return sequence_capacity(self.programs, prompt)
 
     def decode(self, tokens: np.ndarray, positions: np.ndarray, active: np.ndarray) -> np.ndarray:
         """Logits (slots, vocab) after one more token in every active slot, at `positions`."""

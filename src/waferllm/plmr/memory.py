@@ -15,7 +15,7 @@ The rules, which say what a careful compiler for a core with a scratchpad would 
 * Values made from indices alone (`nodes._virtual`) and constants spread over a shape take no
   memory.
 * A loop body is held once; its carries live in their initial values' space if those die there, else
-  in a copy. Stacked results are whole from the start.
+  in a copy. Stacked results are whole from the start; what a trip adds is made in its place.
 * In a loop, words that need not wait for the trip's product start before it (their buffers count
   beside the product's operands), because this is how they overlap.
 """
@@ -63,6 +63,7 @@ class _Ledger:
         self.live = self.peak = start_bytes
         self.order = order
         self.buffers: dict[Value, _Buffer] = {}
+        self.placed: set[Value] = set()  # made where a stacked result has room for them
 
     def hold(self, value: Value, buffer: _Buffer) -> None:
         self.buffers[value] = buffer
@@ -114,6 +115,9 @@ class _Ledger:
                 source = self.buffers.get(node.ins[0])
                 self.hold(out, source or self.new(out.bytes))
                 continue
+            if out in self.placed:
+                self.hold(out, _Buffer(0))
+                continue
             over = self._overwritten(node, out, dying)
             if over is None:
                 self.hold(out, self.new(out.bytes))
@@ -160,9 +164,10 @@ class _Ledger:
         for piece, stack in zip(body.slices, node.ins[first + kept :], strict=True):
             if stack in self.buffers:
                 self.hold(piece, self.buffers[stack])
-        for out in node.outs[kept:]:
+        for out, piece in zip(node.outs[kept:], body.stacked, strict=True):
             if out in last:
                 self.hold(out, self.new(out.bytes))
+                self.placed.add(piece)
         mine = self.run(body, [*body.carries, *body.slices])
         self._hand_on(node, body, homes)
         for value in mine.intersection(body.outs):

@@ -16,7 +16,18 @@ from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
 
 from waferllm.errors import InputError
-from waferllm.layout import AXES, COLS, ROWS, Blocks, Layout, Mesh, RingSkewed, skew_index
+from waferllm.layout import (
+    AXES,
+    COLS,
+    ROWS,
+    Blocks,
+    Layout,
+    Mesh,
+    RingColumns,
+    RingSkewed,
+    column_index,
+    skew_index,
+)
 from waferllm.program.program import Program, Spec, _is_spec
 from waferllm.program.systolic import rewrite
 
@@ -51,12 +62,13 @@ def on_cores(program: Program) -> Callable[..., Any]:
     mesh = program.mesh
     specs = jax.tree.leaves(program.inputs, is_leaf=_is_spec)
     outs, out_tree = jax.tree.flatten(program.outputs, is_leaf=_is_spec)
-    flat, unskewed = rewrite(program.jaxpr, mesh)
+    skewed = [i for i, s in enumerate(specs) if isinstance(s.layout, RingSkewed)]
+    flat, unskewed = rewrite(program.jaxpr, mesh, skewed)
     specs = [
         replace(s, layout=Blocks((ROWS, COLS))) if i in unskewed else s for i, s in enumerate(specs)
     ]
     placed_dims = [_core_dims(s.layout, len(s.shape)) for s in specs]
-    out_dims = [_core_dims(s.layout, len(s.shape)) for s in outs]
+    out_dims = [_core_dims(_blocks(s.layout), len(s.shape)) for s in outs]
     inner = jax.vmap(
         flat,
         in_axes=tuple(_after_rows(d) for d in placed_dims),
@@ -114,7 +126,7 @@ def on_devices(program: Program, devices: jax.sharding.Mesh) -> Callable[..., An
             for a, s in zip(leaves, specs, strict=True)
         ]
         results = sharded(*tiles)
-        whole = [_crop(r, s.shape) for r, s in zip(results, outs, strict=True)]
+        whole = [_crop(_reorder(r, s.layout, mesh), s.shape) for r, s in zip(results, outs, strict=True)]
         return jax.tree.unflatten(out_tree, whole)
 
     return call
@@ -162,18 +174,34 @@ def natural(placed: Array, layout: Layout) -> Array:
 
 def collect(result: Array, spec: Spec, mesh: Mesh) -> Array:
     """The global array from what all cores returned; replicated results come from the first core."""
-    assert isinstance(spec.layout, Blocks)
+    layout = _blocks(spec.layout)
     for axis in AXES:
-        if axis not in spec.layout.axes:
+        if axis not in layout.axes:
             result = result[0]
-    return _crop(natural(result, spec.layout), spec.shape)
+    return _crop(_reorder(natural(result, layout), spec.layout, mesh), spec.shape)
+
+
+def _blocks(layout: Layout) -> Blocks:
+    """How a result lies in memory before its columns are put in order."""
+    if isinstance(layout, RingSkewed):
+        raise InputError("RingSkewed is a layout for inputs; give the output blocks.")
+    return layout if isinstance(layout, Blocks) else Blocks((ROWS, COLS))
+
+
+def _reorder(array: Array, layout: Layout, mesh: Mesh) -> Array:
+    """Undo the ring order of `RingColumns`."""
+    if not isinstance(layout, RingColumns):
+        return array
+    m, n = array.shape
+    blocks = array.reshape(m, mesh.steps, n // mesh.steps)
+    return jnp.take(blocks, column_index(mesh), axis=1).reshape(m, n)
 
 
 def partition(layout: Layout, ndim: int) -> PartitionSpec:
     """The layout as a JAX PartitionSpec."""
     if isinstance(layout, RingSkewed):
         return PartitionSpec(*(None,) * (ndim - 2), ROWS, COLS)
-    return PartitionSpec(*layout.axes)
+    return PartitionSpec(*_blocks(layout).axes)
 
 
 def _crop(array: Array, shape: tuple[int, ...]) -> Array:

@@ -11,7 +11,7 @@ literally, to the bit.
 position on, along different axes, and adds their product to a third. It knows words, not kernels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,11 +68,14 @@ def _multiplies(body: Jaxpr, maker: dict, loop: Loop) -> bool:
     """The sum is c + a b: the body holds nothing but two shifts, that product and that addition."""
     total = maker[body.outvars[loop.c]]
     c, a, b = (body.invars[i] for i in (loop.c, loop.a, loop.b))
-    products = [maker[v] for v in total.invars if v is not c and v in maker]
-    if len(body.eqns) != 4 or len(products) != 1 or products[0].primitive.name != "dot_general":
+    added = [v for v in total.invars if v is not c]
+    if (len(body.eqns), len(body.outvars), len(added)) != (4, 3, 1):
+        return False
+    product = None if isinstance(added[0], Literal) else maker.get(added[0])
+    if product is None or product.primitive.name != "dot_general":
         return False
     plain = ((1,), (0,)), ((), ())
-    return products[0].invars == [a, b] and products[0].params["dimension_numbers"] == plain
+    return product.invars == [a, b] and product.params["dimension_numbers"] == plain
 
 
 def _large(eqn: JaxprEqn, loop: Loop, mesh: Mesh) -> bool:
@@ -80,10 +83,13 @@ def _large(eqn: JaxprEqn, loop: Loop, mesh: Mesh) -> bool:
     return 2 * m * k * n * mesh.cores * mesh.steps >= WORTHWHILE_FLOPS
 
 
-def rewrite(closed: ClosedJaxpr, mesh: Mesh) -> tuple[Callable[..., tuple[Any, ...]], frozenset[int]]:
+def rewrite(
+    closed: ClosedJaxpr, mesh: Mesh, skewed: Collection[int]
+) -> tuple[Callable[..., tuple[Any, ...]], frozenset[int]]:
     """The per-core function with recognised loops as `circulate`, and the inputs to place unskewed.
 
-    Those are the inputs that a recognised loop reads directly, and nothing else reads.
+    Those are the inputs, among the `skewed`, that a recognised loop reads directly and nothing else
+    reads.
     """
     jaxpr = closed.jaxpr
     atoms = [v for e in jaxpr.eqns for v in e.invars] + list(jaxpr.outvars)
@@ -94,9 +100,10 @@ def rewrite(closed: ClosedJaxpr, mesh: Mesh) -> tuple[Callable[..., tuple[Any, .
         if (loop := recognise(e, mesh)) and not {e.outvars[loop.a], e.outvars[loop.b]} & {*readers}
     }
     direct = {
-        i: jaxpr.invars.index(b)
+        i: at
         for i, loop in loops.items()
-        if (b := jaxpr.eqns[i].invars[loop.b]) in jaxpr.invars and readers.count(b) == 1
+        for at, v in enumerate(jaxpr.invars)
+        if v is jaxpr.eqns[i].invars[loop.b] and at in skewed and readers.count(v) == 1
     }
 
     def run(*tiles: Any) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from waferllm.kernels.gemv import AllReduce
 from waferllm.kernels.kv_cache import check_policy
 from waferllm.layout import Mesh
 from waferllm.models.config import ModelConfig
-from waferllm.models.programs import GEMMS
+from waferllm.models.programs import GEMMS, ModelPrograms
 from waferllm.models.registry import find_config
 from waferllm.plmr import Compliance, Reading, Verdict, check, read
 from waferllm.plmr.compliance import fits
@@ -115,15 +115,20 @@ def _decode(asked: Question, grid: Mesh) -> tuple[PhasePlan, dict[str, int]]:
     """One token of every sequence; and the KV capacity."""
     slots = _row_slots(asked, grid)
     rows = grid.rows if asked.kv == "shift" else 1  # concat's last row may have to hold everything
-    at, more = (
-        asked.programs(grid, chunk=grid.rows, capacity=n * rows) for n in (slots, 2 * slots)
-    )
+
+    def programs(slots: int) -> ModelPrograms:
+        return asked.programs(grid, chunk=grid.rows, capacity=slots * rows)
+
+    at = programs(slots)
     readings = {
         "embed": read(at.embed(asked.batch)),
         "layer": read(at.decode_layer()),
         "head": read(at.head()),
     }
-    need = Need.of(readings, slots, twice=read(more.decode_layer()))
+    need = Need.of(readings, slots)
+    full = _regions(asked, grid, need).row_capacity()  # as if buffers did not grow
+    other = 2 * slots if full in (0, slots) else full
+    need = need.growing(read(programs(other).decode_layer()), other)
     laid = _Laid(asked.batch, slots, _regions(asked, grid, need), readings["layer"])
     row = laid.regions.row_capacity()
     capacity = {"shift": row * grid.rows, "concat": row, "bound": _bound(asked)}

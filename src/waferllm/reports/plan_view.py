@@ -40,7 +40,8 @@ def _title(plan: Plan) -> str:
     verdict = "[green]fits[/]" if plan.fits else "[red]does not fit[/]"
     return (
         f"[bold]{escape(config.name)}[/] on [bold]{escape(asked.chip.name)}[/], {asked.dtype}, "
-        f"batch {asked.batch}, {asked.input_len:,} tokens in and {asked.output_len:,} out: {verdict}\n"
+        f"batch {asked.batch}, {asked.input_len:,} tokens in and {asked.output_len:,} out: "
+        f"{verdict}\n"
         f"computed: {config.parameters / 1e9:.2f} billion parameters, "
         f"{show_bytes(asked.weight_bytes)} of weights, {config.layers} layers\n"
         "predicted: everything below, from the programs' shapes on the chip's grid"

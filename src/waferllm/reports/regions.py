@@ -18,7 +18,7 @@ predicted.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from waferllm.chip import Chip
 from waferllm.layout import Mesh
@@ -41,7 +41,8 @@ class Need:
     """Bytes of one core: of a layer, of a table, of one KV entry in a row, and of what passes
     through.
 
-    `buffers` are those at `slots` KV entries per row; they grow by `buffers_per_slot`.
+    `buffers` are a layer's at `slots` KV entries per row, and `buffers_per_slot` what each entry
+    adds to them; `end_buffers` are those of the embedding and the output.
     """
 
     weights: int
@@ -50,27 +51,33 @@ class Need:
     activations: int
     buffers: int
     buffers_per_slot: float
+    end_buffers: int
     slots: int
 
     @classmethod
-    def of(
-        cls, readings: Mapping[str, Reading], slots: int, twice: Reading | None = None
-    ) -> "Need":
-        """From the readings of "embed", "layer", "head"; `twice`: the layer at twice the slots."""
-        layer = readings["layer"]
-        given = {a.name: a.bytes_per_core for a in layer.arguments}
+    def of(cls, readings: Mapping[str, Reading], slots: int) -> "Need":
+        """From the readings of "embed", "layer" and "head", the layer's with so many slots."""
+        given = {a.name: a.bytes_per_core for a in readings["layer"].arguments}
         temporaries = {name: r.temporaries_bytes_per_core for name, r in readings.items()}
-        growth = twice.temporaries_bytes_per_core - temporaries["layer"] if twice else 0
         tables = {a.name: a.bytes_per_core for a in readings["head"].arguments}
         return cls(
             weights=sum(size for name, size in given.items() if name.startswith("[0]")),
             table=tables["[1]"],
             entry=-(-(given["[1]"] + given["[2]"]) // slots),
             activations=given["[3]"],
-            buffers=max(temporaries.values()),
-            buffers_per_slot=max(0.0, growth / slots),
+            buffers=temporaries["layer"],
+            buffers_per_slot=0.0,
+            end_buffers=max(temporaries["embed"], temporaries["head"]),
             slots=slots,
         )
+
+    def growing(self, layer: Reading, slots: int) -> "Need":
+        """With what a layer's reading at other slots shows: exact at both, no less in between.
+
+        The most bytes at once are the largest of sums that are linear in the slots: convex.
+        """
+        more = layer.temporaries_bytes_per_core - self.buffers
+        return replace(self, buffers_per_slot=more / (slots - self.slots))
 
     def scaled(self, factor: float) -> "Need":
         """On a grid with 1/factor of the cores, roughly."""
@@ -81,6 +88,7 @@ class Need:
             activations=math.ceil(self.activations * factor),
             buffers=math.ceil(self.buffers * factor),
             buffers_per_slot=self.buffers_per_slot * factor,
+            end_buffers=math.ceil(self.end_buffers * factor),
             slots=self.slots,
         )
 
@@ -90,8 +98,8 @@ class Need:
 
     def passing(self, slots: int) -> int:
         """Bytes that a core needs whatever its layers are."""
-        more = math.ceil(self.buffers_per_slot * max(0, slots - self.slots))
-        return self.activations + self.buffers + more
+        layer = math.ceil(self.buffers + self.buffers_per_slot * (slots - self.slots))
+        return self.activations + max(0, layer, self.end_buffers)
 
 
 @dataclass(frozen=True)
