@@ -62,13 +62,25 @@ WORDS = (
 
 @dataclass(frozen=True)
 class Book:
-    """One line of the manifest. `tales` are cut at their headings, a `novel` stays whole."""
+    """One line of the manifest. `tales` are cut at their headings, a `novel` stays whole.
+
+    The `core` books are the simplest; training ends on them alone.
+    """
 
     file: str
     title: str
     author: str
     kind: Literal["tales", "novel"]
+    core: bool
     sha256: str
+
+
+@dataclass(frozen=True)
+class Story:
+    """One document, and whether it comes from a core book."""
+
+    text: str
+    core: bool
 
 
 def read_manifest(path: Path) -> list[Book]:
@@ -77,14 +89,14 @@ def read_manifest(path: Path) -> list[Book]:
     return [Book(**{k: row[k] for k in Book.__dataclass_fields__}) for row in rows]
 
 
-def read_book(book: Book, folder: Path) -> str:
+def read_book(book: Book, folder: Path, other_editions: bool) -> str:
     """The text between Project Gutenberg's header and footer, if it has them."""
     raw = (folder / book.file).read_bytes()
     digest = hashlib.sha256(raw).hexdigest()
-    if digest != book.sha256:
+    if digest != book.sha256 and not other_editions:
         raise ValueError(
             f"{book.file}: got SHA-256 {digest}, the manifest says {book.sha256}. "
-            "Another edition gives another model; change the manifest if that is meant."
+            "Another edition gives another model; pass --other-editions if that is meant."
         )
     text = raw.decode("utf-8", errors="replace").replace("\r\n", "\n")
     if start := START.search(text):
@@ -204,13 +216,13 @@ def documents(book: Book, text: str) -> list[str]:
     return [s for s in stories if len(s) >= SHORTEST_DOCUMENT_CHARS]
 
 
-def without_repeats(stories: Iterable[str]) -> list[str]:
+def without_repeats(stories: Iterable[Story]) -> list[Story]:
     """Drops stories that mostly repeat earlier ones: collections share tales."""
     seen: set[str] = set()
     kept = []
     for story in stories:
         paragraphs = {
-            re.sub(r"\W+", "", p.lower())[:80] for p in story.split("\n\n") if len(p) > 60
+            re.sub(r"\W+", "", p.lower())[:80] for p in story.text.split("\n\n") if len(p) > 60
         }
         if len(paragraphs & seen) <= 0.3 * len(paragraphs):
             kept.append(story)
@@ -218,8 +230,8 @@ def without_repeats(stories: Iterable[str]) -> list[str]:
     return kept
 
 
-def is_validation(story: str) -> bool:
-    digest = hashlib.sha256(story.encode()).digest()
+def is_validation(story: Story) -> bool:
+    digest = hashlib.sha256(story.text.encode()).digest()
     return int.from_bytes(digest[:4]) < VALIDATION_SHARE * 2**32
 
 
@@ -246,12 +258,16 @@ def train_tokenizer(stories: Iterable[str], vocab: int) -> Tokenizer:
     return tokenizer
 
 
-def write_tokens(stories: list[str], tokenizer: Tokenizer, path: Path) -> int:
-    """BOS story EOS, end to end, as uint16. Returns the number of tokens."""
-    encoded = tokenizer.encode_batch([s + EOS for s in stories])
+def write_tokens(stories: list[Story], tokenizer: Tokenizer, path: Path) -> dict[str, int]:
+    """BOS story EOS, end to end, as uint16. Returns the counts of what it wrote."""
+    encoded = tokenizer.encode_batch([s.text + EOS for s in stories])
     tokens = np.concatenate([np.asarray(e.ids, dtype=np.uint16) for e in encoded])
     np.save(path, tokens)
-    return len(tokens)
+    return {
+        f"{path.stem}_documents": len(stories),
+        f"{path.stem}_bytes": sum(len(s.text.encode()) for s in stories),
+        f"{path.stem}_tokens": len(tokens),
+    }
 
 
 def main() -> None:
@@ -260,21 +276,26 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, default=Path(__file__).with_name("books.toml"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--vocab", type=int, default=2048)
+    parser.add_argument("--other-editions", action="store_true", help="do not compare SHA-256")
     args = parser.parse_args()
 
     manifest = read_manifest(args.manifest)
-    stories = without_repeats(s for b in manifest for s in documents(b, read_book(b, args.books)))
-    validation = [s for s in stories if is_validation(s)]
+    stories = without_repeats(
+        Story(text, book.core)
+        for book in manifest
+        for text in documents(book, read_book(book, args.books, args.other_editions))
+    )
     training = [s for s in stories if not is_validation(s)]
+    validation = [s for s in stories if is_validation(s)]
 
     args.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer(training, args.vocab)
+    tokenizer = train_tokenizer((s.text for s in training), args.vocab)
     tokenizer.save(str(args.out / "tokenizer.json"))
     facts = {"books": len(manifest), "vocab": tokenizer.get_vocab_size()}
     for name, part in (("train", training), ("validation", validation)):
-        facts[f"{name}_documents"] = len(part)
-        facts[f"{name}_bytes"] = sum(len(s.encode()) for s in part)
-        facts[f"{name}_tokens"] = write_tokens(part, tokenizer, args.out / f"{name}.npy")
+        facts |= write_tokens(part, tokenizer, args.out / f"{name}.npy")
+        core = [s for s in part if s.core]
+        facts |= write_tokens(core, tokenizer, args.out / f"{name}_core.npy")
     (args.out / "facts.json").write_text(json.dumps(facts, indent=1) + "\n")
     print(json.dumps(facts, indent=1))
 

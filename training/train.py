@@ -35,6 +35,7 @@ class Recipe:
     short_length: int = 256
     length: int = 512
     short_share: float = 0.6  # of the run, at the short length
+    core_from: float = 0.36  # from there on only the core books, the simplest, are read
     story_start_share: float = 0.2  # of the rows: they begin at a BOS, as every prompt does
     muon_rate: float = 0.02
     adam_rate: float = 0.003
@@ -100,6 +101,19 @@ def make_optimizers(model: Llama, recipe: Recipe) -> list[torch.optim.Optimizer]
     ]
 
 
+@dataclass(frozen=True)
+class Stream:
+    """Documents end to end, and where the stories in it start."""
+
+    tokens: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def load(cls, path: Path, longest_window: int) -> "Stream":
+        tokens = np.load(path)
+        return cls(tokens, np.flatnonzero(tokens[: -longest_window - 1] == BOS_ID))
+
+
 def sample_batch(
     tokens: np.ndarray,
     starts: np.ndarray,
@@ -110,10 +124,12 @@ def sample_batch(
     """Windows [b, length + 1] of the token stream, some of them from the start of a story."""
     length = recipe.short_length if progress < recipe.short_share else recipe.length
     rows = batch_tokens_at(progress, recipe) // length
-    offsets = rng.integers(0, len(tokens) - length - 1, rows)
+    offsets = rng.integers(0, len(stream.tokens) - length - 1, rows)
     at_start = rng.random(rows) < recipe.story_start_share
-    offsets = np.where(at_start, rng.choice(starts, rows), offsets)
-    return torch.from_numpy(tokens[offsets[:, None] + np.arange(length + 1)].astype(np.int64))
+    offsets = np.where(at_start, rng.choice(stream.starts, rows), offsets)
+    return torch.from_numpy(
+        stream.tokens[offsets[:, None] + np.arange(length + 1)].astype(np.int64)
+    )
 
 
 def loss_of(model: torch.nn.Module, batch: Tensor) -> Tensor:
@@ -229,13 +245,14 @@ class Run:
 
 def train(run: Run, data: Path, out: Path, threads: int) -> None:
     recipe = run.recipe
-    tokens, held_out = (np.load(data / f"{part}.npy") for part in ("train", "validation"))
+    everything = Stream.load(data / "train.npy", recipe.length)
+    core = Stream.load(data / "train_core.npy", recipe.length)
+    held_out, held_out_core = (np.load(data / f"validation{c}.npy") for c in ("", "_core"))
     facts = json.loads((data / "facts.json").read_text())
     tokens_per_byte = facts["validation_tokens"] / facts["validation_bytes"]
-    starts = np.flatnonzero(tokens[: -recipe.length - 1] == BOS_ID)
 
     def report(loss: float) -> None:
-        nats = run.validate(held_out)
+        nats, core_nats = run.validate(held_out), run.validate(held_out_core)
         line = {
             "step": run.step,
             "minutes": round(run.seconds / 60, 2),
@@ -243,6 +260,7 @@ def train(run: Run, data: Path, out: Path, threads: int) -> None:
             "tokens": run.seen_tokens,
             "train_loss": round(loss, 4),
             "validation_loss": round(nats, 4),
+            "core_validation_loss": round(core_nats, 4),
             "bits_per_byte": round(nats / math.log(2) * tokens_per_byte, 4),
         }
         with (out / "log.jsonl").open("a") as log:
@@ -253,7 +271,8 @@ def train(run: Run, data: Path, out: Path, threads: int) -> None:
     while run.progress < 1:
         began = time.perf_counter()
         count = pace.choose(run.step)
-        batch = sample_batch(tokens, starts, run.progress, recipe, run.rng)
+        stream = everything if run.progress < recipe.core_from else core
+        batch = sample_batch(stream, run.progress, recipe, run.rng)
         recent.append(run.advance(batch))
         seconds = time.perf_counter() - began
         pace.seconds[count] = seconds / batch.numel()

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from tests.agree.meshes import UNEQUAL, device_mesh, on_cores, on_devices, same_bits
-from tests.agree.programs import dist_gemm_t, kv_append
+from tests.agree.programs import kv_append
 from tests.agree.words import VALUE, WORDS, emulated, simulated
 from waferllm.errors import InputError
 from waferllm.fabric import allreduce, broadcast, reduce, rotate
-from waferllm.kernels.gemm import allgather_gemm, cannon, mesh_gemm, summa
+from waferllm.kernels.gemm import allgather_gemm, cannon, dist_gemm_t, mesh_gemm, summa
 from waferllm.kernels.gemv import TREE, AllReduce, mesh_gemv, pipeline_gemv, ring_gemv
 from waferllm.kernels.norm import masked_softmax, rms_norm
 from waferllm.layout import COLS, ROWS, Blocks, Mesh
@@ -90,7 +90,7 @@ def part(name: str, mesh: tuple[int, int]) -> Program:
     if name in GEMVS:
         return Program(GEMVS[name], mesh=mesh, shapes=[(K,), (K, N)])
     if name == "dist_gemm_t":
-        return dist_gemm_t(Mesh.of(mesh), M, K, N)
+        return Program(dist_gemm_t, mesh=mesh, shapes=[(M, K), (N, K)])
     if name.startswith("norms"):
         return norms(AllReduce("ring") if name.endswith("ring") else TREE, mesh)
     return kv_append(name, Mesh.of(mesh), SEQUENCES, SLOTS, WIDTH)

@@ -130,6 +130,18 @@ def test_an_end_token_is_among_the_tokens_but_not_in_the_text() -> None:
     assert output.finish_reason == "stop"
 
 
+def test_nothing_ends_a_text_before_min_tokens() -> None:
+    tokens, text, _ = alone([5], GREEDY, 0)
+    at = next(i for i in range(4, 12) if tokens[i] not in tokens[:i] and tokens[i] % 5)
+    early, late = text[2], text[at]
+    assert early not in text[3:at]
+    params = replace(GREEDY, stop=[early, late])
+    assert engine().generate([[5]], params)[0].text == text[:2]
+    assert engine().generate([[5]], replace(params, min_tokens=3))[0].text == text[:at]
+    ended = replace(GREEDY, stop_token_ids=[tokens[0]], min_tokens=3, max_tokens=3)
+    assert tokens[0] not in engine().generate([[5]], ended)[0].token_ids
+
+
 def test_bursts_are_used_when_all_are_greedy_and_none_prefills() -> None:
     e = engine(max_burst=4)
     output = e.generate([[5]], replace(GREEDY, max_tokens=11))[0]

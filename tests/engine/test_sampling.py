@@ -66,7 +66,7 @@ def test_distributions_worked_out_by_hand() -> None:
         (SamplingParams(top_p=0.75), [4 / 9, 3 / 9, 2 / 9, 0]),
         (SamplingParams(min_p=0.45), [4 / 9, 3 / 9, 2 / 9, 0]),
         (SamplingParams(temperature=0.5), [16 / 30, 9 / 30, 4 / 30, 1 / 30]),
-        # top_p counts among the three that top_k leaves: 4/9 + 3/9 > 0.75; alone it would keep three
+        # top_p counts among the three that top_k leaves: 4/9 + 3/9 > 0.75; alone it keeps three
         (SamplingParams(top_k=3, top_p=0.75), [4 / 7, 3 / 7, 0, 0]),
         # temperature comes first: 16/30 + 9/30 > 0.8, where 0.4 + 0.3 are not
         (SamplingParams(temperature=0.5, top_p=0.8), [16 / 25, 9 / 25, 0, 0]),

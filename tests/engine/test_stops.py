@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from waferllm.engine.stops import StopText
@@ -22,6 +22,8 @@ def cut(text: str, places: list[int]) -> list[str]:
 
 
 @given(TEXT, STOPS, st.lists(st.integers(0, 30)))
+@example("ab.", ("ab.", "b"), [1, 2])  # the longer one begins first, the shorter is there first
+@example("aba", ("ab.", "b"), [1, 2])
 def test_pieces_add_up_to_the_text_before_the_first_stop_string(text, stops, places) -> None:
     stopper = StopText(stops)
     emitted = "".join([*(stopper.push(piece) for piece in cut(text, places)), stopper.finish()])

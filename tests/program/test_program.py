@@ -14,7 +14,7 @@ from waferllm.fabric import Ring, Step
 from waferllm.kernels.gemm import allgather_gemm, cannon, mesh_gemm, summa
 from waferllm.kernels.gemv import mesh_gemv, ring_gemv
 from waferllm.layout import Blocks, Mesh, RingSkewed
-from waferllm.program import Program, Spec
+from waferllm.program import Program
 
 WORDS = {"shift", "rotate", "reduce", "reduce_to", "broadcast", "broadcast_from"}
 
@@ -145,7 +145,7 @@ def test_shapes_that_do_not_fit_together_are_refused(kernel, shapes: list, says:
 
 def test_cannon_on_a_mesh_that_is_not_square_points_to_mesh_gemm() -> None:
     program = Program(cannon, mesh=(3, 4), shapes=[(7, 13), (13, 11)])
-    with pytest.raises(InputError, match="Cannon needs a square mesh, got 3x4. Use mesh_gemm"):
+    with pytest.raises(InputError, match=r"Cannon needs a square mesh, got 3x4\. Use mesh_gemm"):
         _ = program.jaxpr
 
 

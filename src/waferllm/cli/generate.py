@@ -1,24 +1,17 @@
 """`waferllm generate`: text, streamed as the simulated wafer produces it, and a short report."""
 
-import json as jsonlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from waferllm.errors import InputError
 
-if TYPE_CHECKING:
-    from waferllm.engine.core import Event
-    from waferllm.engine.llm import LLM
-    from waferllm.engine.params import SamplingParams
-    from waferllm.engine.sequence import Output
-
 DEFAULT_TOKENS = 200
 
 
-def generate(  # noqa: PLR0917 - one parameter for each option
+def generate(
     prompts: Annotated[
         list[str] | None,
         typer.Argument(help="Prompts; several run as one batch. An empty one is BOS alone."),
@@ -54,20 +47,27 @@ def generate(  # noqa: PLR0917 - one parameter for each option
     ] = None,
     max_len: Annotated[
         int | None,
-        typer.Option(help="Tokens of prompt and output that the KV cache holds.", show_default="the model's, at most 2048"),
+        typer.Option(
+            help="Tokens of prompt and output that the KV cache holds.",
+            show_default="the model's, at most 2048",
+        ),
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="0 is greedy.", show_default="the checkpoint's")
     ] = None,
     top_k: Annotated[int | None, typer.Option(help="Keep the k likeliest; 0 keeps all.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Nucleus probability.")] = None,
-    min_p: Annotated[float | None, typer.Option(help="Keep tokens at least so likely, relative to the likeliest.")] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Keep tokens at least so likely, relative to the likeliest.")
+    ] = None,
     repetition_penalty: Annotated[float | None, typer.Option(help="1 is none.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same text.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
     ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Go on after end of sequence.")] = False,
     chat: Annotated[bool, typer.Option("--chat", help="Wrap prompts in the chat template.")] = False,
-    devices: Annotated[bool, typer.Option("--devices", help="One JAX device per core instead of simulation.")] = False,
+    devices: Annotated[
+        bool, typer.Option("--devices", help="One JAX device per core instead of simulation.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="The text alone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:

@@ -19,11 +19,10 @@ from waferllm.engine.core import Event, Interrupted
 from waferllm.engine.llm import LLM
 from waferllm.engine.params import SamplingParams
 from waferllm.engine.sequence import Output
-from waferllm.errors import CapacityError
 from waferllm.layout import Mesh
 from waferllm.reports.generated import execution_json, plmr_json, report_table
-from waferllm.reports.plan import plan
 from waferllm.reports.placed import Plan
+from waferllm.reports.plan import plan
 
 
 @dataclass
@@ -162,6 +161,8 @@ class _Printer:
 
 
 def _default_grid(llm: LLM, chip: Chip) -> Mesh:
-    """A square as large as the chip and the model's hidden size allow: one entry per core at least."""
-    side = min(chip.grid_rows, chip.grid_cols, llm.checkpoint.config.hidden)
+    """The largest square on the chip whose every core has a row of the model and a pair of its keys."""
+    config = llm.checkpoint.config
+    pairs = config.kv_heads * config.head_dim // 2
+    side = min(chip.grid_rows, chip.grid_cols, config.hidden, pairs)
     return Mesh(side, side)

@@ -94,7 +94,7 @@ class LLM:
 
     def generate(
         self,
-        prompts: Prompt | Sequence[Prompt],
+        prompts: str | Sequence[Prompt],
         params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
         on_event: Callable[[Event], object] | None = None,
@@ -116,7 +116,7 @@ class LLM:
     def sampling_params(self, **asked: Any) -> SamplingParams:
         """The checkpoint's own sampling defaults (greedy where it names none), changed as asked."""
         d = self.defaults
-        own = {"temperature": d.temperature or 1.0} if d.do_sample else {"temperature": 0.0}
+        own: dict[str, Any] = {"temperature": d.temperature or 1.0} if d.do_sample else {"temperature": 0.0}
         if d.do_sample:
             found = {"top_k": d.top_k, "top_p": d.top_p, "min_p": d.min_p}
             own |= {k: v for k, v in found.items() if v is not None}

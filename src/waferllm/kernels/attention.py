@@ -95,7 +95,7 @@ def prefill_attention(
     queries = jnp.moveaxis(queries, 0, 2).reshape(heads.kv, heads.group * m, heads.width)
     keys = jnp.moveaxis(keys.reshape(cap, heads.kv, heads.width), 1, 0)
     values = jnp.moveaxis(values.reshape(cap, heads.kv, heads.width), 1, 0)
-    scores = dist_gemm_t_core(queries, keys, acc=acc, span=heads.span).astype(jnp.float32)
+    scores = dist_gemm_t_core(queries, keys, acc=acc, span=heads.span, aligned=True).astype(jnp.float32)
     scores = scores.reshape(heads.kv, heads.group, m, -1) * heads.scale
     mine = start + index(ROWS) * m + jnp.arange(m)[:, None]
     theirs = score_positions(cap, m * size(ROWS), heads.span)[None, :]
@@ -104,19 +104,20 @@ def prefill_attention(
         keep &= theirs > mine - heads.window
     numerators, total = masked_softmax(scores, keep, COLS, combine=combine, span=heads.span)
     p = numerators.astype(q.dtype).reshape(heads.kv, heads.group * m, -1)
-    out = mesh_gemm_core(p, values, acc=acc, span=heads.span, skewed=False).astype(jnp.float32)
-    out = out.reshape(heads.kv, heads.group, m, heads.width) / total[..., None]
+    out = mesh_gemm_core(p, values, acc=acc, span=heads.span, aligned=True, skewed=False)
+    out = out.astype(jnp.float32).reshape(heads.kv, heads.group, m, heads.width) / total[..., None]
     return jnp.moveaxis(out.astype(q.dtype), 2, 0).reshape(m, -1)
 
 
 def score_positions(cap: int, chunk: int, span: int) -> Int[Array, "t"]:
-    """The key position behind each score column of this core, in the order of dist-GEMM-T."""
+    """The key position behind each score column of this core, as an aligned dist-GEMM-T leaves them."""
     rows = size(ROWS)
     steps = Mesh(rows, span).steps
     per_row, per_col = steps // rows, steps // span
     width = cap // per_row
     column = jnp.arange(per_col * width)
-    block = ring_index(COLS, span) * per_col + column // width
+    tile = (ring_index(COLS, span) + ring_index(ROWS) * per_row // per_col) % span
+    block = tile * per_col + column // width
     row = ring_core(block // per_row, rows)
     return prefill_positions(chunk, row, block % per_row * width + column % width)
 

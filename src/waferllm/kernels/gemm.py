@@ -45,22 +45,25 @@ def mesh_gemm_core(
     *,
     acc: jnp.dtype = jnp.float32,
     span: int | None = None,
+    aligned: bool = False,
     skewed: bool = True,
 ) -> Float[Array, "*b m n"]:
     """MeshGEMM on one core: C's tile from tiles of A and B.
 
     On Y x X cores K is cut into lcm(Y, X) blocks, one for each step. A square mesh holds one block of A
     and one of B per core and moves both at every step; otherwise a core keeps several blocks of one
-    operand and moves it when it has used them up. B arrives skewed (`RingSkewed`), or with
-    `skewed=False` in blocks numbered along the row ring, and is aligned first. `span` makes every run of
-    that many columns a mesh of its own. C is returned in A's dtype.
+    operand and moves it when it has used them up. A comes in plain blocks and is aligned first, unless
+    it is `aligned` already. B arrives skewed (`RingSkewed`), or with `skewed=False` in blocks numbered
+    along the row ring, and is aligned first. `span` makes every run of that many columns a mesh of its
+    own. C is returned in A's dtype.
     """
     rows, cols = size(ROWS), size(COLS, span)
     steps = Mesh(rows, cols).steps
     per_row, per_col = steps // rows, steps // cols  # k-blocks in a tile of B, and of A
     p, q = ring_index(ROWS) * per_row, ring_index(COLS, span) * per_col
-    a = rotate(a, COLS, -(p // per_col), span=span)
-    if not skewed:
+    if not aligned:
+        a = rotate(a, COLS, -(p // per_col), span=span)
+    if not skewed and cols > 1:
         b = rotate(b, ROWS, -(q // per_row))
 
     def step(held: tuple[Array, Array, Array], turn: Array) -> tuple[tuple, None]:
@@ -96,26 +99,29 @@ def dist_gemm_t_core(
     *,
     acc: jnp.dtype = jnp.float32,
     span: int | None = None,
+    aligned: bool = False,
 ) -> Float[Array, "*b m N/X"]:
     """dist-GEMM-T on one core: C = A B^T without ever transposing B on the mesh.
 
     B's tiles, rows over y and K over x like A's, pass by along y in 2-hop shifts. At each step every core
     multiplies its A with the B at hand; the partial products are summed along x, each block of C at the
     core that owns it, which moves with the ring. C's columns come in the order of the row ring, so that
-    they meet the rows of a matrix in blocks over y in `mesh_gemm_core(..., skewed=False)`.
+    they meet the rows of a matrix in blocks over y in `mesh_gemm_core(..., skewed=False)`; with
+    `aligned`, each row's are also where that product's first step needs them.
     """
     rows, cols = size(ROWS), size(COLS, span)
     steps = Mesh(rows, cols).steps
     per_row, per_col = steps // rows, steps // cols
     p, q = ring_index(ROWS), ring_index(COLS, span)
     width = b.shape[-2] // per_row
+    ahead = p * per_row // per_col if aligned else 0
 
     def step(held: tuple[Array, Array], turn: Array) -> tuple[tuple, None]:
         b, c = held
         partial = multiply(a, jnp.swapaxes(b, -1, -2), acc)
         for i in range(per_row):
             block = (p + turn) % rows * per_row + i
-            owner = block // per_col
+            owner = (block // per_col - ahead) % cols
             part = partial[..., i * width : (i + 1) * width]
             total = reduce(part, COLS, root=ring_core(owner, cols), span=span)
             put = lax.dynamic_update_slice_in_dim(c, total, block % per_col * width, c.ndim - 1)

@@ -17,6 +17,7 @@ t mod row capacity of its row. So the only state is the entries and T.
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
@@ -27,10 +28,10 @@ from waferllm.layout import ROWS
 POLICIES = ("shift", "concat")
 
 
-def offset(row: Array | int, entries: Array | int, rows: int) -> Array | int:
+def offset(row: Array | np.ndarray | int, entries: Array | int, rows: int) -> Array:
     """The first position that `row` holds when `entries` are balanced over `rows`."""
     each, more = entries // rows, entries % rows
-    return row * each + jnp.minimum(row, more)
+    return jnp.minimum(row, more) + row * each
 
 
 def check_policy(policy: str) -> None:

@@ -23,15 +23,24 @@ Index = np.ndarray
 
 @dataclass(frozen=True)
 class Placement:
-    """How a model's dimensions are padded and ordered on one mesh."""
+    """How a model's dimensions are padded and ordered on one mesh, for "decode" or for "prefill".
+
+    Decode cuts a dimension over one side of the mesh; MeshGEMM of prefill cuts it into the mesh's steps.
+    """
 
     config: ModelConfig
     mesh: Mesh
+    phase: str = "decode"
 
     @property
     def span(self) -> int:
-        """Columns that share one key/value head."""
-        return max(1, self.mesh.cols // self.config.kv_heads)
+        """Columns that share one key/value head.
+
+        As many as the heads leave, or somewhat fewer if those divide the rows: attention on rows x span
+        cores takes lcm(rows, span) steps.
+        """
+        most = max(1, self.mesh.cols // self.config.kv_heads)
+        return next((s for s in range(most, most // 2, -1) if self.mesh.rows % s == 0), most)
 
     @property
     def heads_per_core(self) -> int:
@@ -58,13 +67,16 @@ class Placement:
             window=self.config.window(layer),
         )
 
+    def _grain(self, side: int) -> int:
+        return self.mesh.steps if self.phase == "prefill" else side
+
     @cached_property
     def hidden(self) -> Index:
-        return _padded(self.config.hidden, self.mesh.steps)
+        return _padded(self.config.hidden, self._grain(self.mesh.rows))
 
     @cached_property
     def ffn(self) -> Index:
-        return _padded(self.config.ffn, self.mesh.steps)
+        return _padded(self.config.ffn, self._grain(self.mesh.cols))
 
     @cached_property
     def vocab(self) -> Index:
@@ -103,7 +115,7 @@ class Placement:
     @cached_property
     def attended(self) -> Index:
         """Rows of W_O: `queries`, each column's share padded to divide into MeshGEMM's k-blocks."""
-        blocks = self.mesh.steps // self.mesh.cols
+        blocks = self._grain(self.mesh.cols) // self.mesh.cols
         return _pad_columns(self.queries, blocks).reshape(-1)
 
     @cached_property

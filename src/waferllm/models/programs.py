@@ -63,7 +63,13 @@ class ModelPrograms:
 
     @cached_property
     def placement(self) -> Placement:
+        """Dimensions as placed for decode; embedding and output use it in prefill, too."""
         return Placement(self.config, self.mesh)
+
+    @cached_property
+    def prefill_placement(self) -> Placement:
+        """The same dimensions as placed for prefill, which pads more on a mesh that is not square."""
+        return Placement(self.config, self.mesh, "prefill")
 
     @property
     def row_slots(self) -> int:
@@ -88,7 +94,8 @@ class ModelPrograms:
 
     def weights(self, phase: str) -> dict[str, Spec]:
         """The weights of one layer, as placed for decode or prefill."""
-        at, config = self.placement, self.config
+        config = self.config
+        at = self.prefill_placement if phase == "prefill" else self.placement
         alone = COLS if phase == "prefill" else ROWS  # where a hidden vector lies
         tall = Blocks((ROWS, COLS)) if phase == "decode" else GEMMS[self.gemm][1]
         wide = Blocks((COLS, ROWS)) if phase == "decode" else GEMMS[self.gemm][1]
@@ -112,12 +119,12 @@ class ModelPrograms:
             for name, (shape, layout) in sorted(shapes.items())
         }
 
-    def shape(self, layer: int) -> decoder.LayerShape:
+    def shape(self, layer: int, placement: Placement) -> decoder.LayerShape:
         return decoder.LayerShape(
             hidden=self.config.hidden,
             head_dim=self.config.head_dim,
-            heads=self.placement.core_heads(layer),
-            attended=self.placement.attended.size // self.mesh.cols,
+            heads=placement.core_heads(layer),
+            attended=placement.attended.size // self.mesh.cols,
             eps=self.config.norm_eps,
             rope_scale=rope_frequencies(self.config)[1],
             combine=self.combine,
@@ -133,7 +140,7 @@ class ModelPrograms:
         x = self._spec((self.slots, self.placement.hidden.size), (None, ROWS))
         count = self._spec((self.slots,), (None,), jnp.int32)
         return Program(
-            partial(decoder.decode_layer, shape=self.shape(layer)),
+            partial(decoder.decode_layer, shape=self.shape(layer, self.placement)),
             mesh=self.mesh,
             inputs=(self.weights("decode"), cache, cache, x, count, count, self._active),
             outputs=(cache, cache, x),
@@ -143,10 +150,10 @@ class ModelPrograms:
     def prefill_layer(self, layer: int = 0) -> Program:
         """(weights, keys, values, x, start, length) -> (keys, values, x)."""
         buffer = self._spec((self.mesh.rows * self.buffer_slots, self.kv_width), (ROWS, COLS))
-        x = self._spec((self.chunk, self.placement.hidden.size), (ROWS, COLS))
+        x = self._spec((self.chunk, self.prefill_placement.hidden.size), (ROWS, COLS))
         scalar = self._spec((), (), jnp.int32)
         return Program(
-            partial(decoder.prefill_layer, shape=self.shape(layer)),
+            partial(decoder.prefill_layer, shape=self.shape(layer, self.prefill_placement)),
             mesh=self.mesh,
             inputs=(self.weights("prefill"), buffer, buffer, x, scalar, scalar),
             outputs=(buffer, buffer, x),
@@ -174,7 +181,7 @@ class ModelPrograms:
                 eps=config.norm_eps,
                 combine=self.combine,
                 acc=self.acc,
-            ),  # fmt: skip
+            ),
             mesh=self.mesh,
             inputs=(
                 self._spec((hidden,), (ROWS,)),

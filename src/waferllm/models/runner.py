@@ -36,9 +36,7 @@ class Relayout:
 
     def weights(self, weights: dict[str, Array]) -> dict[str, Array]:
         """Decode-placed weights in the order of the prefill mesh."""
-        if self.decode.mesh == self.prefill.mesh:
-            return weights
-        a, b = self.decode.placement, self.prefill.placement
+        a, b = self.decode.placement, self.prefill.prefill_placement
         hidden = (a.hidden, b.hidden)
         head = (a.head.reshape(-1), b.head.reshape(-1))
         orders = {
@@ -71,7 +69,7 @@ class Relayout:
         source += position // p.chunk * share + position % share
         held = jnp.take(buffer, source, axis=0, mode="clip")
         keys = (p.placement.keys.reshape(-1), d.placement.keys.reshape(-1))
-        return held if d.mesh == p.mesh else _relay(held, (None, keys))
+        return _relay(held, (None, keys))
 
 
 def _relay(array: Array, orders: tuple) -> Array:
@@ -169,7 +167,7 @@ class WaferRunner:
         self, slot: int, ids: np.ndarray, start: int, length: int, last: bool
     ) -> np.ndarray | None:
         """One chunk of a prompt; after the last one its KV moves into `slot`. Logits (vocab,) then."""
-        x = self._embed_chunk(self.model.table, jnp.asarray(ids, jnp.int32))
+        x = self._cross(self._embed_chunk(self.model.table, jnp.asarray(ids, jnp.int32)))
         where = (jnp.asarray(start, jnp.int32), jnp.asarray(length, jnp.int32))
         for i, weights in enumerate(self.model.layers):
             *buffer, x = self._prefill_layer[self._kind[i]](weights, *self.buffers[i], x, *where)
@@ -178,9 +176,16 @@ class WaferRunner:
             return None
         self.prompt[slot] = start + length
         total = jnp.asarray(start + length, jnp.int32)
-        for i, buffer in enumerate(self.buffers):
+        for i, pair in enumerate(self.buffers):
+            buffer = tuple(map(self._cross, pair))
             self.caches[i] = self._adopt(self.caches[i], buffer, jnp.asarray(slot), total)
-        return np.asarray(self._head(self.model.norm, self.model.output, self._last(x, where[1])))[0]
+        x = self._last(self._cross(x), where[1])
+        return np.asarray(self._head(self.model.norm, self.model.output, x))[0]
+
+    def _cross(self, array: Array) -> Array:
+        """An array of one phase for the other: by way of the host where their devices differ."""
+        decode, prefill = self._devices
+        return array if decode == prefill else jnp.asarray(np.asarray(array))
 
     def release(self, slot: int) -> None:
         """The slot's sequence is over; what its cache holds no longer counts."""
@@ -215,7 +220,7 @@ class WaferRunner:
     @cached_property
     def _embed_chunk(self) -> Callable[..., Array]:
         embed = self._compile(self.programs.embed(self.chunk))
-        width = self.prefill_programs.placement.hidden.size
+        width = self.prefill_programs.prefill_placement.hidden.size
         return jax.jit(lambda table, ids: _resize(embed(table, ids), width))
 
     @cached_property

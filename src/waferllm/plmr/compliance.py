@@ -103,9 +103,9 @@ def _l(reading: Reading, chip: Chip) -> Verdict:
     faults = list(_far(reading))
     if faults:
         return Verdict("L", False, faults[0])
-    worst = _exposed(reading)
-    if worst is not None and worst[1] > stage_budget(worst[0].word.cores):
-        said, stages = worst
+    runs = _exposed(reading)
+    said, stages = max(runs, key=_over_budget, default=(None, 0))
+    if said is not None and stages > stage_budget(said.word.cores):
         return Verdict(
             "L",
             False,
@@ -113,7 +113,8 @@ def _l(reading: Reading, chip: Chip) -> Verdict:
             f"with nothing to multiply meanwhile; {stage_budget(said.word.cores)} on a line of "
             f"{said.word.cores} would do.",
         )
-    hops, exposed = reading.longest_send_hops, worst[1] if worst else 0
+    hops = reading.longest_send_hops
+    exposed = max((count for _, count in runs), default=0)
     near = f"no message goes further than {hops} hops"
     if hops > NEAR_HOPS:
         near = (
@@ -144,8 +145,12 @@ def _far(reading: Reading) -> Iterator[str]:
                 yield f"'{word.says}' crosses {far} hops on each of {phase.trips} trips."
 
 
-def _exposed(reading: Reading) -> tuple[Said, int] | None:
-    """The word with the most exposed stages in a row, relative to its line's budget."""
+def _over_budget(run: tuple[Said, int]) -> float:
+    return run[1] / stage_budget(run[0].word.cores)
+
+
+def _exposed(reading: Reading) -> list[tuple[Said, int]]:
+    """Words with the exposed stages that each puts in a row."""
     rows: list[tuple[Said, int]] = []
     for phase in reading.phases:
         for said in phase.words:
@@ -153,7 +158,7 @@ def _exposed(reading: Reading) -> tuple[Said, int] | None:
             if said.word.name == "rotate" and stages <= _overlapped_steps(reading, said):
                 continue
             rows.append((said, stages))
-    return max(rows, key=lambda row: row[1] / stage_budget(row[0].word.cores), default=None)
+    return rows
 
 
 def _stages_in_a_row(phase: Phase, said: Said) -> int:

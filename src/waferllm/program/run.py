@@ -121,7 +121,8 @@ def on_devices(program: Program, devices: jax.sharding.Mesh) -> Callable[..., An
         leaves = jax.tree.leaves(arrays)
         tiles = [
             jax.lax.with_sharding_constraint(
-                natural(place(a, s.layout, mesh), s.layout), NamedSharding(devices, partition(s.layout, a.ndim))
+                natural(place(a, s.layout, mesh), s.layout),
+                NamedSharding(devices, partition(s.layout, a.ndim)),
             )
             for a, s in zip(leaves, specs, strict=True)
         ]
@@ -143,7 +144,7 @@ def place(array: Array, layout: Layout, mesh: Mesh) -> Array:
     if isinstance(layout, RingSkewed):
         return _skew(array, mesh)
     split: list[int] = []
-    for axis, length in zip(layout.axes, padded, strict=True):
+    for axis, length in zip(_input_axes(layout), padded, strict=True):
         split += [length] if axis is None else [mesh.side(axis), length // mesh.side(axis)]
     return array.reshape(split)
 
@@ -166,7 +167,7 @@ def natural(placed: Array, layout: Layout) -> Array:
         return jnp.moveaxis(placed, -2, -3).reshape(*lead, rows * k, cols * n)
     shape: list[int] = []
     at = 0
-    for axis in layout.axes:
+    for axis in _input_axes(layout):
         shape.append(placed.shape[at] if axis is None else placed.shape[at] * placed.shape[at + 1])
         at += 1 if axis is None else 2
     return placed.reshape(shape)
@@ -179,6 +180,12 @@ def collect(result: Array, spec: Spec, mesh: Mesh) -> Array:
         if axis not in layout.axes:
             result = result[0]
     return _crop(_reorder(natural(result, layout), spec.layout, mesh), spec.shape)
+
+
+def _input_axes(layout: Layout) -> tuple[str | None, ...]:
+    if not isinstance(layout, Blocks):
+        raise InputError(f"{type(layout).__name__} is a layout for results; give the input blocks.")
+    return layout.axes
 
 
 def _blocks(layout: Layout) -> Blocks:
@@ -212,8 +219,9 @@ def _core_dims(layout: Layout, ndim: int) -> tuple[int | None, int | None]:
     """Where the rows and the columns stand among the dimensions of a placed array."""
     if isinstance(layout, RingSkewed):
         return ndim - 2, ndim - 1
-    at, found = 0, dict.fromkeys(AXES)
-    for axis in layout.axes:
+    at = 0
+    found: dict[str, int | None] = dict.fromkeys(AXES)
+    for axis in _input_axes(layout):
         if axis is not None:
             found[axis] = at
             at += 1

@@ -13,11 +13,12 @@ position on, along different axes, and adds their product to a third. It knows w
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.core import ShapedArray
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive
 from jax.interpreters import batching
 
@@ -79,7 +80,7 @@ def _multiplies(body: Jaxpr, maker: dict, loop: Loop) -> bool:
 
 
 def _large(eqn: JaxprEqn, loop: Loop, mesh: Mesh) -> bool:
-    (m, k), (_, n) = eqn.invars[loop.a].aval.shape, eqn.invars[loop.b].aval.shape
+    (m, k), (_, n) = (cast(ShapedArray, eqn.invars[i].aval).shape for i in (loop.a, loop.b))
     return 2 * m * k * n * mesh.cores * mesh.steps >= WORTHWHILE_FLOPS
 
 

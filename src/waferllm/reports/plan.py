@@ -28,7 +28,7 @@ from waferllm.units import show_bytes
 Grid = Mesh | tuple[int, int] | str
 
 
-def plan(  # noqa: PLR0917 - the order in which the command names them
+def plan(
     model: ModelConfig | str | Path,
     chip: Chip | str = "wse2",
     prefill_grid: Grid = "660x660",
