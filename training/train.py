@@ -35,7 +35,7 @@ class Recipe:
     short_length: int = 256
     length: int = 512
     short_share: float = 0.6  # of the run, at the short length
-    core_from: float = 0.36  # from there on only the core books, the simplest, are read
+    core_from: float = 0.4  # from there on only the core books, the simplest, are read
     story_start_share: float = 0.2  # of the rows: they begin at a BOS, as every prompt does
     muon_rate: float = 0.02
     adam_rate: float = 0.003
@@ -115,11 +115,7 @@ class Stream:
 
 
 def sample_batch(
-    tokens: np.ndarray,
-    starts: np.ndarray,
-    progress: float,
-    recipe: Recipe,
-    rng: np.random.Generator,
+    stream: Stream, progress: float, recipe: Recipe, rng: np.random.Generator
 ) -> Tensor:
     """Windows [b, length + 1] of the token stream, some of them from the start of a story."""
     length = recipe.short_length if progress < recipe.short_share else recipe.length

@@ -30,9 +30,7 @@ def on_devices(core: Core, mesh: tuple[int, int]) -> Core:
         return jax.tree.map(lambda r: r[None, None], result)
 
     return jax.jit(
-        jax.shard_map(
-            one, mesh=device_mesh(mesh), in_specs=spec, out_specs=spec, check_vma=False
-        )
+        jax.shard_map(one, mesh=device_mesh(mesh), in_specs=spec, out_specs=spec, check_vma=False)
     )
 
 

@@ -94,7 +94,9 @@ def tree_root(n: int, *groups: int) -> int:
     """The middle core's middle core: groups of consecutive survivors, phase after phase."""
     cores = list(range(n))
     for group in (*groups, n):
-        cores = [(part := cores[i : i + group])[len(part) // 2] for i in range(0, len(cores), group)]
+        cores = [
+            (part := cores[i : i + group])[len(part) // 2] for i in range(0, len(cores), group)
+        ]
     return cores[0]
 
 
@@ -116,9 +118,7 @@ WORDS: dict[str, Word] = {
     "shift wrapped": Word(
         lambda x, a, _, s: shift(x, a, Step(-1, wrap=True), span=s), lambda v, _: np.roll(v, -1, 0)
     ),
-    "rotate": Word(
-        lambda x, a, _, s: rotate(x, a, 2, span=s), lambda v, _: _ring_turned(v, 2)
-    ),
+    "rotate": Word(lambda x, a, _, s: rotate(x, a, 2, span=s), lambda v, _: _ring_turned(v, 2)),
     "rotate by line": Word(
         lambda x, a, line, s: rotate(x, a, 2 * line - 3, span=s),
         lambda v, line: _ring_turned(v, 2 * line - 3),
@@ -145,9 +145,7 @@ WORDS: dict[str, Word] = {
         lambda x, a, line, s: broadcast(x, a, (line + 1) % size(a, s), span=s),
         lambda v, line: _all(v, v[(line + 1) % len(v)]),
     ),
-    "allreduce": Word(
-        lambda x, a, _, s: allreduce(x, a, span=s), lambda v, _: _all(v, v.sum(0))
-    ),
+    "allreduce": Word(lambda x, a, _, s: allreduce(x, a, span=s), lambda v, _: _all(v, v.sum(0))),
     "allreduce max": Word(
         lambda x, a, _, s: allreduce(x, a, Tree(()), op="max", span=s),
         lambda v, _: _all(v, v.max(0)),

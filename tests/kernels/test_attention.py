@@ -72,7 +72,9 @@ class Case:
         """(..., heads of any kind, head_dim) -> (..., columns x what a column holds)."""
         group = per_head.shape[-2] // self.kv
         cols = self.mesh[1]
-        out = np.zeros((*per_head.shape[:-2], cols, self.kv_per_core, group, self.width), np.float32)
+        out = np.zeros(
+            (*per_head.shape[:-2], cols, self.kv_per_core, group, self.width), np.float32
+        )
         for x, slot, head in self.dealt():
             a, b = self.entries(x)
             out[..., x, slot, :, : b - a] = per_head[..., head * group : (head + 1) * group, a:b]
@@ -81,7 +83,10 @@ class Case:
     def collect(self, placed: np.ndarray) -> np.ndarray:
         """The inverse of `place` for query heads."""
         shape = (*placed.shape[:-1], self.mesh[1], self.kv_per_core, self.group, self.width)
-        placed, out = placed.reshape(shape), np.zeros((*placed.shape[:-1], self.heads, self.head_dim))
+        placed, out = (
+            placed.reshape(shape),
+            np.zeros((*placed.shape[:-1], self.heads, self.head_dim)),
+        )
         for x, slot, head in self.dealt():
             a, b = self.entries(x)
             to = slice(head * self.group, (head + 1) * self.group)
@@ -259,7 +264,9 @@ def prefill(
     outs = []
     for start in range(0, tokens, chunk):
         real = min(chunk, tokens - start)
-        given = [noise(chunk, *w.shape[1:], seed=junk + 7 + i) for i, w in enumerate((q, keys, values))]
+        given = [
+            noise(chunk, *w.shape[1:], seed=junk + 7 + i) for i, w in enumerate((q, keys, values))
+        ]
         for whole, part in zip((q, keys, values), given, strict=True):
             part[:real] = whole[start : start + real]
         placed = [case.place(part).astype(dtype) for part in given]

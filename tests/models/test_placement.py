@@ -124,7 +124,9 @@ def test_rotary_partners_are_adjacent_on_one_core_with_their_frequency(at: Place
     frequencies = at.frequencies.reshape(at.mesh.cols, 1, -1)
     turned = at.keys.reshape(at.mesh.cols, at.heads_per_core, -1, 2)[..., 0]
     expected = np.broadcast_to(frequencies, turned.shape)
-    np.testing.assert_array_equal(turned[turned != PAD] % at.config.head_dim, expected[turned != PAD])
+    np.testing.assert_array_equal(
+        turned[turned != PAD] % at.config.head_dim, expected[turned != PAD]
+    )
 
 
 @given(at=placements())
@@ -200,7 +202,9 @@ def test_a_norm_weight_of_one_head_moves_though_several_columns_hold_it(
 
 def test_taking_pads_with_zeros_and_leaves_an_unchanged_order_alone() -> None:
     array = np.arange(1, 7).reshape(2, 3)
-    np.testing.assert_array_equal(take(array, np.array([2, PAD, 0, 1]), 1), [[3, 0, 1, 2], [6, 0, 4, 5]])
+    np.testing.assert_array_equal(
+        take(array, np.array([2, PAD, 0, 1]), 1), [[3, 0, 1, 2], [6, 0, 4, 5]]
+    )
     np.testing.assert_array_equal(take(array, np.array([PAD, 1]), 0), [[0, 0, 0], [4, 5, 6]])
     assert take(array, np.arange(3), 1) is array
     assert take(array, np.arange(2), 1).shape == (2, 2)

@@ -39,7 +39,9 @@ def scans(program: Program) -> list[Any]:
     return [e for e in equations(program.jaxpr.jaxpr) if e.primitive.name == "scan"]
 
 
-def test_mesh_gemm_aligns_once_then_shifts_both_operands_and_multiplies_in_each_of_n_steps() -> None:
+def test_mesh_gemm_aligns_once_then_shifts_both_operands_and_multiplies_in_each_of_n_steps() -> (
+    None
+):
     program = Program(mesh_gemm, mesh=(5, 5), shapes=[(10, 15), (15, 20)])
     outer = [e.primitive.name for e in program.jaxpr.jaxpr.eqns]
     assert outer.count("rotate") == outer.count("scan") == 1
@@ -134,8 +136,16 @@ def test_inside_another_core_function_a_kernel_is_its_core_function() -> None:
     ("kernel", "shapes", "says"),
     [
         (mesh_gemm, [(7, 13)], "takes 2 arrays but 1 shapes were given"),
-        (mesh_gemm, [(7, 13), (12, 11)], r"a\[7, 13\] times b\[12, 11\]: a has 13 columns and b 12"),
-        (mesh_gemv, [(13,), (12, 11)], r"v\[13\] times w\[12, 11\]: v has 13 entries and w 12 rows"),
+        (
+            mesh_gemm,
+            [(7, 13), (12, 11)],
+            r"a\[7, 13\] times b\[12, 11\]: a has 13 columns and b 12",
+        ),
+        (
+            mesh_gemv,
+            [(13,), (12, 11)],
+            r"v\[13\] times w\[12, 11\]: v has 13 entries and w 12 rows",
+        ),
     ],
 )
 def test_shapes_that_do_not_fit_together_are_refused(kernel, shapes: list, says: str) -> None:

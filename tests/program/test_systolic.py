@@ -53,7 +53,10 @@ def circulating(c: Callable[..., Array], turns: int = 5, **routes: Ring) -> Call
     def core(a: Array, b: Array) -> Array:
         def step(held: tuple, _: None) -> tuple[tuple, None]:
             a, b, total = held
-            moved = (shift(a, "x", routes.get("a", Ring(-1))), shift(b, "y", routes.get("b", Ring(-1))))
+            moved = (
+                shift(a, "x", routes.get("a", Ring(-1))),
+                shift(b, "y", routes.get("b", Ring(-1))),
+            )
             return (*moved, c(a, b, total)), None
 
         start = jnp.full((a.shape[0], b.shape[1]), 3.0, jnp.float32)
@@ -84,7 +87,9 @@ def literal(core: Callable[..., Array], layouts: tuple, monkeypatch: pytest.Monk
 BLOCKS, TURNED = Blocks(("y", "x")), Blocks(("x", "y"))
 
 
-@pytest.mark.parametrize("right", [RingSkewed(), BLOCKS, TURNED], ids=["skewed", "blocks", "turned"])
+@pytest.mark.parametrize(
+    "right", [RingSkewed(), BLOCKS, TURNED], ids=["skewed", "blocks", "turned"]
+)
 def test_it_multiplies_what_lies_there_however_it_was_placed(
     right, monkeypatch: pytest.MonkeyPatch
 ) -> None:

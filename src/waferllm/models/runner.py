@@ -188,8 +188,15 @@ class WaferRunner:
         return array if decode == prefill else jnp.asarray(np.asarray(array))
 
     def release(self, slot: int) -> None:
-        """The slot's sequence is over; what its cache holds no longer counts."""
+        """The slot's sequence is over; what its cache holds no longer counts.
+
+        A step that was broken off may have given arrays away without getting new ones: replace them.
+        """
         self.prompt[slot] = 0
+        for held in (self.caches, self.buffers):
+            for i, (keys, values) in enumerate(held):
+                if keys.is_deleted() or values.is_deleted():
+                    held[i] = self._pair(keys.shape)
 
     # Compiled steps: made on first use, one for each kind of layer (layers differ by their window only).
 

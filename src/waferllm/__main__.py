@@ -1,0 +1,5 @@
+"""`python -m waferllm`."""
+
+from waferllm.cli import main
+
+main()
