@@ -47,20 +47,20 @@ def arc(core: int, onwards: int, *, along_x: bool) -> str:
 
 
 def wafer() -> list[str]:
-    x, y, side, lines = 60, 120, 260, 26
+    x, y, side, lines = 60, 170, 260, 26
     step = side / lines
     grid = "".join(
         f"M{x + i * step:.1f},{y} v{side} M{x},{y + i * step:.1f} h{side} " for i in range(lines + 1)
     )
-    corner = 2 * step
+    corner, right = 2 * step, x + side
     return [
         f'<circle cx="{x + side / 2}" cy="{y + side / 2}" r="{side * 0.705:.1f}" fill="#f7f8fa" '
         f'stroke="{MUTED}"/>',
         f'<rect x="{x}" y="{y}" width="{side}" height="{side}" fill="white"/>',
         f'<path d="{grid}" stroke="#c5cad3" stroke-width="0.8"/>',
-        f'<rect x="{x}" y="{y}" width="{corner}" height="{corner}" fill="none" stroke="{INK}" '
+        f'<rect x="{right - corner}" y="{y}" width="{corner}" height="{corner}" fill="none" stroke="{INK}" '
         'stroke-width="2"/>',
-        f'<path d="M{x + corner},{y} L{LEFT - 52},{TOP - 44} M{x + corner},{y + corner} '
+        f'<path d="M{right},{y} L{LEFT - 52},{TOP - 44} M{right},{y + corner} '
         f'L{LEFT - 52},{TOP + N * (CELL + GAP) - GAP + 44}" stroke="{MUTED}" stroke-dasharray="4 4"/>',
         text(x + side / 2, y + side + 92, f"{WSE2.title}: {WSE2.grid_rows} rows x {WSE2.grid_cols} columns"),
         text(

@@ -6,11 +6,12 @@ prefill, with both caches; the whole product is marked slow.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -65,9 +66,9 @@ COVER = [
     Case("llama-rope-yarn", "4x1", "1x4", "shift", 9),
     Case("llama-sharded", "2x2", "8x8", "shift", 64),
     Case("llama3-rope", "5x3", "5x3", "concat", 33),
-    Case("mistral-bf16", "1x4", "4x1", "concat", 13),
+    Case("mistral-bf16", "1x4", "1x4", "concat", 13),
     Case("mistral-window", "3x4", "3x4", "concat", 6),
-    Case("qwen2-chat", "5x3", "5x3", "shift", 16),
+    Case("qwen2-chat", "5x3", "4x1", "shift", 16),
     Case("qwen2-window", "8x8", "2x2", "shift", 10),
     Case("qwen3", "4x1", "4x1", "shift", 8),
     Case("qwen3-window", "2x2", "3x4", "concat", 5),
@@ -115,6 +116,15 @@ def test_the_default_run_leaves_out_no_family_mesh_or_cache() -> None:
     assert {case.kv for case in COVER if case.mesh != case.prefill_mesh} == {"shift", "concat"}
 
 
+@pytest.fixture
+def quick_compilation() -> Iterator[None]:
+    """XLA without most optimisations: compiling is nearly all of the time of a tiny model."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("case", COVER, ids=str)
 def test_a_family_gives_the_logits_and_tokens_of_transformers(case: Case) -> None:
     agrees(case)
@@ -150,36 +160,30 @@ def transcript() -> str:
     return (stories260k() / "greedy.txt").read_text("utf-8").removesuffix("\n")
 
 
-def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    with pytest.raises(SystemExit) as stop:
-        main(["generate", *arguments])
-    assert not stop.value.code
-    return capsys.readouterr().out
+# The author's program ran 256 positions, the first of them BOS.
+PUBLISHED_TOKENS = 256
 
 
-@pytest.mark.parametrize(("mesh", "kv"), [("8x8", "shift"), ("3x4", "concat")])
-def test_stories260k_tells_the_story_its_author_published(mesh: str, kv: str) -> None:
+def tells_the_story(mesh: str, kv: str) -> None:
     llm = LLM(stories260k(), mesh=mesh, kv=kv)
-    assert told(llm).startswith(transcript())
+    params = SamplingParams(temperature=0, max_tokens=PUBLISHED_TOKENS, ignore_eos=True)
+    assert llm.generate([""], params)[0].text == transcript()
+
+
+def test_stories260k_tells_the_story_its_author_published() -> None:
+    tells_the_story("8x8", "shift")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("mesh", "kv"), [("8x8", "concat"), ("3x4", "shift")])
-def test_stories260k_with_the_other_caches(mesh: str, kv: str) -> None:
-    test_stories260k_tells_the_story_its_author_published(mesh, kv)
+@pytest.mark.parametrize(("mesh", "kv"), [("8x8", "concat"), ("3x4", "shift"), ("3x4", "concat")])
+def test_stories260k_tells_it_on_other_meshes_with_either_cache(mesh: str, kv: str) -> None:
+    tells_the_story(mesh, kv)
 
 
-def told(llm: LLM) -> str:
-    """Greedy text from BOS alone, as long as the transcript's: about 200 tokens."""
-    params = SamplingParams(temperature=0, max_tokens=220, ignore_eos=True)
-    return llm.generate([""], params)[0].text
-
-
-def test_the_command_line_tells_the_same_story(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    path: Path = stories260k()
-    options = ("--mesh", "3x4", "--temperature", "0", "--max-tokens", "200", "--json")
-    data = json.loads(command(capsys, "", "--model", str(path), *options))
-    assert transcript().startswith(data["text"].rstrip()) or data["text"].startswith(transcript())
-    assert len(data["output_tokens"]) == 200
+def test_the_command_line_tells_the_same_story(capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(stories260k())
+    options = ("--mesh", "3x4", "--kv", "concat", "--temperature", "0", "--json")
+    with pytest.raises(SystemExit) as stop:
+        main(["generate", "", "--model", path, "--max-tokens", str(PUBLISHED_TOKENS), *options])
+    assert not stop.value.code
+    assert json.loads(capsys.readouterr().out)["text"] == transcript()

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import NamedSharding, PartitionSpec
 
 from waferllm.kernels.kv_cache import capacity as kv_capacity
 from waferllm.kernels.kv_cache import offset
@@ -22,7 +23,8 @@ from waferllm.models.config import ModelConfig
 from waferllm.models.placement import PAD, move
 from waferllm.models.programs import ModelPrograms
 from waferllm.models.weights import load_ends, load_layer
-from waferllm.program.run import on_cores, on_devices
+from waferllm.program import Spec
+from waferllm.program.run import on_cores, on_devices, partition
 
 Devices = jax.sharding.Mesh | None
 
@@ -113,6 +115,23 @@ def place_model(
     return PlacedModel(checkpoint.config, tuple(layers), *ends)
 
 
+def shard_model(model: PlacedModel, programs: ModelPrograms, devices: Any) -> PlacedModel:
+    """The weights spread over the devices of a JAX mesh, each device holding its core's tiles."""
+
+    def put(array: Array, spec: Spec) -> Array:
+        return jax.device_put(array, NamedSharding(devices, partition(spec.layout, array.ndim)))
+
+    specs = programs.weights("decode")
+    norm, table, _ = programs.head().inputs
+    return PlacedModel(
+        model.config,
+        tuple({name: put(w, specs[name]) for name, w in layer.items()} for layer in model.layers),
+        put(model.table, table),
+        put(model.norm, norm),
+        put(model.output, table),
+    )
+
+
 def sequence_capacity(p: ModelPrograms, prompt: int) -> int:
     """Tokens that a sequence with a prompt of that many tokens can hold in all."""
     return min(p.capacity, kv_capacity(p.kv, p.mesh.rows, p.row_slots, prompt))
@@ -130,6 +149,8 @@ class WaferRunner:
         prefill: ModelPrograms,
         devices: tuple[Devices, Devices] = (None, None),
     ) -> None:
+        if devices[0] is not None:
+            model = shard_model(model, decode, devices[0])
         self.model, self.programs, self.prefill_programs = model, decode, prefill
         self.relayout = Relayout(decode, prefill)
         self._devices = devices
@@ -170,6 +191,7 @@ class WaferRunner:
         x = self._cross(self._embed_chunk(self.model.table, jnp.asarray(ids, jnp.int32)))
         where = (jnp.asarray(start, jnp.int32), jnp.asarray(length, jnp.int32))
         for i, weights in enumerate(self.model.layers):
+            weights = self._carry(weights, 1)
             *buffer, x = self._prefill_layer[self._kind[i]](weights, *self.buffers[i], x, *where)
             self.buffers[i] = tuple(buffer)
         if not last:
@@ -186,6 +208,13 @@ class WaferRunner:
         """An array of one phase for the other: by way of the host where their devices differ."""
         decode, prefill = self._devices
         return array if decode == prefill else jnp.asarray(np.asarray(array))
+
+    def _carry(self, tree: Any, to: int) -> Any:
+        """Arrays on the devices of the decode (0) or prefill (1) mesh, where those are not the same."""
+        devices = self._devices[to]
+        if devices is None or self._devices[0] == self._devices[1]:
+            return tree
+        return jax.device_put(tree, NamedSharding(devices, PartitionSpec()))
 
     def release(self, slot: int) -> None:
         """The slot's sequence is over; what its cache holds no longer counts.

@@ -46,7 +46,7 @@ class Kernel:
 
     @property
     def __name__(self) -> str:
-        return self.core.__name__
+        return self.core.__name__.removesuffix("_core")
 
     def __call__(self, *tiles: Array, **options: Any) -> Array:
         """Inside another core function, a kernel is its core function."""
