@@ -127,7 +127,9 @@ def main() -> None:
     make(folder)
     weights = (folder / "model.safetensors").stat().st_size
     peer = measure(folder, "transformers")
-    print(f"transformers: prefill {peer['prefill']:.2f} s, decode {1 / peer['decode']:.2f} tokens/s")
+    print(
+        f"transformers: prefill {peer['prefill']:.2f} s, decode {1 / peer['decode']:.2f} tokens/s"
+    )
     for mesh in ("4x4", "8x8"):
         run = measure(folder, mesh)
         print(f"{mesh}: prefill {run['prefill']:.2f} s, decode {1 / run['decode']:.2f} tokens/s")

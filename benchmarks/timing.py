@@ -19,4 +19,6 @@ def best_of(rounds: int, **tasks: Callable[[], object]) -> dict[str, float]:
 
 def verdict(label: str, ratio: float, bar: float) -> str:
     """One line that says the ratio and whether it reaches its bar."""
-    return f"{label:<44} {ratio:6.2f}x   (bar {bar:.2f}x: {'reached' if ratio >= bar else 'MISSED'})"
+    return (
+        f"{label:<44} {ratio:6.2f}x   (bar {bar:.2f}x: {'reached' if ratio >= bar else 'MISSED'})"
+    )

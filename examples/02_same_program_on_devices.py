@@ -7,10 +7,10 @@ import os
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=12"
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
+import jax
+import numpy as np
 
-import waferllm as w  # noqa: E402
+import waferllm as w
 
 rng = np.random.default_rng(0)
 a = rng.standard_normal((31, 26), dtype=np.float32)  # neither side tiles the mesh: padded, cropped
@@ -22,6 +22,8 @@ simulated = np.asarray(w.run(p, a, b))
 mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(3, 4), ("y", "x"))
 on_devices = np.asarray(w.run(p, a, b, devices=mesh))
 
-print(f"{p} on {mesh.size} devices: {len(on_devices)} rows, {np.sum(simulated != on_devices)} differ")
+print(
+    f"{p} on {mesh.size} devices: {len(on_devices)} rows, {np.sum(simulated != on_devices)} differ"
+)
 assert np.array_equal(simulated, on_devices)  # bit for bit
 assert np.allclose(simulated, a @ b, atol=1e-4)

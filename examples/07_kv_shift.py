@@ -1,7 +1,5 @@
 """The shift cache: which positions each row of cores holds while it fills up."""
 
-from functools import partial
-
 import numpy as np
 
 import waferllm as w
@@ -16,7 +14,12 @@ one = Spec((1,), Blocks((None,)), np.int32)
 append = w.Program(
     append_shift,
     mesh=(ROWS, 1),
-    inputs=[cache_spec, Spec((1, 1), Blocks((None, "x"))), one, Spec((1,), Blocks((None,)), np.bool_)],
+    inputs=[
+        cache_spec,
+        Spec((1, 1), Blocks((None, "x"))),
+        one,
+        Spec((1,), Blocks((None,)), np.bool_),
+    ],
     outputs=cache_spec,
 )
 cache = np.full((1, ROWS * SLOTS, 1), -1, np.float32)

@@ -14,7 +14,9 @@ LEFT, TOP = 470, 118
 INK, MUTED, A_INK, B_INK, CORE = "#1f2430", "#6b7280", "#1d6fb8", "#c2571a", "#eef1f6"
 
 
-def text(x: float, y: float, words: str, *, size: int = 14, ink: str = INK, at: str = "middle") -> str:
+def text(
+    x: float, y: float, words: str, *, size: int = 14, ink: str = INK, at: str = "middle"
+) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{ink}" text-anchor="{at}">'
         f"{words}</text>"
@@ -50,7 +52,8 @@ def wafer() -> list[str]:
     x, y, side, lines = 60, 170, 260, 26
     step = side / lines
     grid = "".join(
-        f"M{x + i * step:.1f},{y} v{side} M{x},{y + i * step:.1f} h{side} " for i in range(lines + 1)
+        f"M{x + i * step:.1f},{y} v{side} M{x},{y + i * step:.1f} h{side} "
+        for i in range(lines + 1)
     )
     corner, right = 2 * step, x + side
     return [
@@ -62,7 +65,11 @@ def wafer() -> list[str]:
         'stroke-width="2"/>',
         f'<path d="M{right},{y} L{LEFT - 52},{TOP - 44} M{right},{y + corner} '
         f'L{LEFT - 52},{TOP + N * (CELL + GAP) - GAP + 44}" stroke="{MUTED}" stroke-dasharray="4 4"/>',
-        text(x + side / 2, y + side + 92, f"{WSE2.title}: {WSE2.grid_rows} rows x {WSE2.grid_cols} columns"),
+        text(
+            x + side / 2,
+            y + side + 92,
+            f"{WSE2.title}: {WSE2.grid_rows} rows x {WSE2.grid_cols} columns",
+        ),
         text(
             x + side / 2,
             y + side + 112,

@@ -91,6 +91,7 @@ def main() -> None:
         part / "model.safetensors",
         metadata={"format": "pt"},
     )
+    (part / "model.safetensors").chmod(0o644)  # safetensors makes it private
     write_json(part / "config.json", config(shape))
     write_json(part / "tokenizer_config.json", TOKENIZER_CONFIG)
     write_json(part / "generation_config.json", GENERATION_CONFIG)

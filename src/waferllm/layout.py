@@ -44,7 +44,7 @@ class Mesh:
     def parse(cls, text: str) -> "Mesh":
         """`"8x4"`: 8 rows, 4 columns."""
         rows, cross, cols = text.lower().partition("x")
-        if not (cross and rows.strip().isdigit() and cols.strip().isdigit()):
+        if not (cross and rows.strip().isdecimal() and cols.strip().isdecimal()):
             raise InputError(f"mesh '{text}': expected ROWSxCOLUMNS in whole numbers, such as 8x8.")
         return cls(int(rows), int(cols))
 

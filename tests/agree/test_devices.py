@@ -18,7 +18,7 @@ from tests.agree.words import VALUE, WORDS, emulated, simulated
 from waferllm.errors import InputError
 from waferllm.fabric import allreduce, broadcast, reduce, rotate
 from waferllm.kernels.gemm import allgather_gemm, cannon, dist_gemm_t, mesh_gemm, summa
-from waferllm.kernels.gemv import TREE, AllReduce, mesh_gemv, pipeline_gemv, ring_gemv
+from waferllm.kernels.gemv import TREE, mesh_gemv, pipeline_gemv, ring_gemv
 from waferllm.kernels.norm import masked_softmax, rms_norm
 from waferllm.layout import COLS, ROWS, Blocks, Mesh
 from waferllm.program import Program, Spec, run
@@ -63,7 +63,7 @@ def test_the_order_of_additions_is_the_same_and_matters() -> None:
 
 @pytest.mark.parametrize("dtype", ["bfloat16"])
 def test_words_give_the_same_bits_in_other_dtypes(dtype: str) -> None:
-    names = ["allreduce", "ring allreduce", "reduce to", "rotate by line", "shift step"]
+    names = ["allreduce", "reduce to", "rotate by line"]
 
     def core(x: jax.Array) -> list[jax.Array]:
         return [WORDS[name].say(x, "y", jax.lax.axis_index("x"), None) for name in names]
@@ -78,7 +78,7 @@ SEQUENCES, SLOTS, WIDTH = 4, 4, 7
 
 
 EXACT = ("mesh_gemm", "dist_gemm_t", "mesh_gemv", "shift", "concat")
-OTHERS = ("summa", "allgather_gemm", "ring_gemv", "pipeline_gemv", "norms", "norms by ring")
+OTHERS = ("summa", "allgather_gemm", "ring_gemv", "pipeline_gemv", "norms")
 GEMMS = {"mesh_gemm": mesh_gemm, "cannon": cannon, "summa": summa, "allgather_gemm": allgather_gemm}
 GEMVS = {"mesh_gemv": mesh_gemv, "ring_gemv": ring_gemv, "pipeline_gemv": pipeline_gemv}
 
@@ -91,8 +91,8 @@ def part(name: str, mesh: tuple[int, int]) -> Program:
         return Program(GEMVS[name], mesh=mesh, shapes=[(K,), (K, N)])
     if name == "dist_gemm_t":
         return Program(dist_gemm_t, mesh=mesh, shapes=[(M, K), (N, K)])
-    if name.startswith("norms"):
-        return norms(AllReduce("ring") if name.endswith("ring") else TREE, mesh)
+    if name == "norms":
+        return norms(mesh)
     return kv_append(name, Mesh.of(mesh), SEQUENCES, SLOTS, WIDTH)
 
 
@@ -118,10 +118,10 @@ def kernels(
     return {name: (simulated[name], devices[name]) for name in names}
 
 
-def norms(combine: AllReduce, mesh: tuple[int, int]) -> Program:
+def norms(mesh: tuple[int, int]) -> Program:
     def core(x: jax.Array, weight: jax.Array) -> tuple[jax.Array, ...]:
-        normed = rms_norm(x, weight, COLS, width=K, eps=1e-5, combine=combine)
-        return (normed, *masked_softmax(x, x > -0.5, COLS, combine=combine))
+        normed = rms_norm(x, weight, COLS, width=K, eps=1e-5, combine=TREE)
+        return (normed, *masked_softmax(x, x > -0.5, COLS, combine=TREE))
 
     rows, row = Spec((M, K), Blocks((ROWS, COLS))), Spec((K,), Blocks((COLS,)))
     return Program(core, mesh=mesh, inputs=(rows, row),

@@ -160,8 +160,8 @@ def transcript() -> str:
     return (stories260k() / "greedy.txt").read_text("utf-8").removesuffix("\n")
 
 
-# The author's program ran 256 positions, the first of them BOS.
-PUBLISHED_TOKENS = 256
+# The author's program ran 256 positions; the first is BOS.
+PUBLISHED_TOKENS = 255
 
 
 def tells_the_story(mesh: str, kv: str) -> None:

@@ -156,9 +156,6 @@ WORDS: dict[str, Word] = {
     "ring allreduce": Word(
         lambda x, a, _, s: ring_allreduce(x, a, span=s), lambda v, _: _all(v, v.sum(0))
     ),
-    "ring allreduce max": Word(
-        lambda x, a, _, s: ring_allreduce(x, a, op="max", span=s), lambda v, _: _all(v, v.max(0))
-    ),
     "allgather": Word(
         lambda x, a, _, s: allgather(x, a, span=s),
         lambda v, _: _all(v, v),
@@ -182,7 +179,6 @@ def _place_row(core: int, n: int) -> list[int]:
 
 
 VALUE = (5,)  # one core's value; 5 is no multiple of any line, so ring_allreduce must pad
-DTYPES = ("float32", "bfloat16", "float16", "int32")
 
 
 CUTS: dict[tuple[int, int], list[tuple[str, int | None]]] = {

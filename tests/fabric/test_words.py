@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from tests.agree.meshes import MESHES, on_cores
-from tests.agree.words import DTYPES, VALUE, WORDS, meant, simulated, tree_root
+from tests.agree.words import VALUE, WORDS, meant, simulated, tree_root
 from waferllm.errors import InputError
 from waferllm.fabric import (
     Ring,
@@ -69,10 +69,12 @@ def test_a_core_knows_its_place_on_the_line_and_on_the_ring(mesh: tuple[int, int
         np.testing.assert_array_equal(lines, answer, err_msg=cut)
 
 
-@pytest.mark.parametrize("dtype", DTYPES[1:])
+@pytest.mark.parametrize(
+    "dtype", ["bfloat16", "int32", pytest.param("float16", marks=pytest.mark.slow)]
+)
 def test_words_keep_the_dtype_and_are_exact_where_sums_are(dtype: str) -> None:
     names = ["shift step", "rotate by line", "reduce", "reduce to line's own, max",
-             "broadcast from line's own", "allreduce", "ring allreduce max"]  # fmt: skip
+             "broadcast from line's own", "allreduce", "ring allreduce"]  # fmt: skip
 
     def core(x: jax.Array) -> dict[str, jax.Array]:
         return {name: WORDS[name].say(x, "y", index("x"), None) for name in names}
@@ -97,6 +99,7 @@ def test_a_value_that_is_the_same_on_every_core_counts_once_for_each() -> None:
             "broadcast": x * 0 + broadcast(same, "x", turn),
             "allreduce": x * 0 + allreduce(allreduce(same, "x"), "y"),
             "ring": x * 0 + ring_allreduce(same, "y"),
+            "ring max": x * 0 + ring_allreduce(same * (index("y") - 4), "y", op="max"),
         }
 
     got = on_cores(core)(np.zeros((3, 4, 2), np.float32))
@@ -107,6 +110,7 @@ def test_a_value_that_is_the_same_on_every_core_counts_once_for_each() -> None:
     weight["reduce to"][[0, 1, 2], [1, 2, 3]] = 4
     weight["allreduce"] *= 12
     weight["ring"] *= 3
+    weight["ring max"] *= -2  # all negative: the zeros that pad the chunks must not win
     for name, value in got.items():
         np.testing.assert_array_equal(value, weight[name][..., None] * same, err_msg=name)
 

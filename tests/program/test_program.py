@@ -119,7 +119,7 @@ def test_layouts_shapes_and_name_come_from_the_kernel() -> None:
     assert isinstance(b.layout, RingSkewed)
     assert {s.dtype for s in (a, b, program.outputs)} == {jnp.bfloat16}
     assert (a.tile(program.mesh).shape, b.tile(program.mesh).shape) == ((3, 6), (8, 3))  # K = 24
-    assert repr(program) == "Program(mesh_gemm_core, mesh=3x4, inputs=[(7, 13), (13, 11)])"
+    assert repr(program) == "Program(mesh_gemm, mesh=3x4, inputs=[(7, 13), (13, 11)])"
     assert Program(mesh_gemm, mesh=(3, 4), shapes=[(7, 13), (13, 11)], name="up").name == "up"
 
 

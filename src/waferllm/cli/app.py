@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import NoReturn
 
 import typer
 
@@ -10,7 +12,6 @@ from waferllm.cli.generate import generate
 from waferllm.cli.plan import plan
 from waferllm.errors import WaferError
 
-INTERRUPTED = 130
 MISTAKE = 2
 
 app = typer.Typer(
@@ -38,15 +39,28 @@ def _version(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line; exits the process."""
+    """Run the command line; exits the process.
+
+    Typer makes 130 of Ctrl-C, 2 of an unknown option, and is quiet when the reader of a pipe has gone.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal without Unicode shows ? for the rest
+            stream.reconfigure(errors="replace")
     try:
         app(args=None if argv is None else list(argv))
     except WaferError as error:
-        typer.secho(f"waferllm: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(MISTAKE)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader went away (`waferllm … | head`); nobody is left to tell.
-        sys.stderr.close()
-        sys.exit(0)
+        _refuse(str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _refuse(f"{place}{error.strerror or error}.")
+
+
+def _refuse(sentence: str) -> NoReturn:
+    """One line on standard error, broken between words only where a terminal is too narrow."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    line = Text(f"waferllm: {' '.join(sentence.splitlines())}", style="red")
+    console.print(line, soft_wrap=not console.is_terminal)
+    sys.exit(MISTAKE)

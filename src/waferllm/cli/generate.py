@@ -22,7 +22,9 @@ def generate(
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="Checkpoint directory (Hugging Face layout).", show_default="the shipped one"),
+        typer.Option(
+            help="Checkpoint directory (Hugging Face layout).", show_default="the shipped one"
+        ),
     ] = None,
     mesh: Annotated[
         str, typer.Option(help="Simulated cores, rows x columns (or devices).")
@@ -39,7 +41,9 @@ def generate(
     ] = "wse2",
     grid: Annotated[
         str | None,
-        typer.Option(help="Cores on the chip for the PLMR report.", show_default="chosen for the model"),
+        typer.Option(
+            help="Cores on the chip for the PLMR report.", show_default="chosen for the model"
+        ),
     ] = None,
     max_tokens: Annotated[
         int | None,
@@ -58,13 +62,20 @@ def generate(
     top_k: Annotated[int | None, typer.Option(help="Keep the k likeliest; 0 keeps all.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Nucleus probability.")] = None,
     min_p: Annotated[
-        float | None, typer.Option(help="Keep tokens at least so likely, relative to the likeliest.")
+        float | None,
+        typer.Option(help="Keep tokens at least so likely, relative to the likeliest."),
     ] = None,
     repetition_penalty: Annotated[float | None, typer.Option(help="1 is none.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same text.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
-    ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Go on after end of sequence.")] = False,
-    chat: Annotated[bool, typer.Option("--chat", help="Wrap prompts in the chat template.")] = False,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="End before this text; may be repeated.")
+    ] = None,
+    ignore_eos: Annotated[
+        bool, typer.Option("--ignore-eos", help="Go on after end of sequence.")
+    ] = False,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Wrap prompts in the chat template.")
+    ] = False,
     devices: Annotated[
         bool, typer.Option("--devices", help="One JAX device per core instead of simulation.")
     ] = False,
@@ -80,7 +91,7 @@ def generate(
     from waferllm.cli.session import Session
 
     session = Session.open(
-        model=model, chip=chip, grid=grid, chat=chat, show=not as_json and not quiet,
+        model=model, chip=chip, grid=grid, chat=chat, quiet=quiet, as_json=as_json,
         options={
             "mesh": mesh, "prefill_mesh": prefill_mesh, "kv": kv, "dtype": dtype, "max_len": max_len,
             "devices": devices,
@@ -90,9 +101,6 @@ def generate(
         texts,
         sampling={k: v for k, v in asked.items() if v is not None},
         ending={"max_tokens": max_tokens, "stop": tuple(stop or ()), "ignore_eos": ignore_eos},
-        stream=not as_json,
-        report=not quiet,
-        as_json=as_json,
     )
 
 

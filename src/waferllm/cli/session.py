@@ -1,9 +1,11 @@
 """One run of `generate`: open the model, stream the text, close with the report."""
 
 import json as jsonlib
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,12 @@ from waferllm.cli.generate import DEFAULT_TOKENS
 from waferllm.engine.core import Event, Interrupted
 from waferllm.engine.llm import LLM
 from waferllm.engine.params import SamplingParams
+from waferllm.engine.scheduler import SlotBudget
 from waferllm.engine.sequence import Output
+from waferllm.errors import CapacityError, InputError
 from waferllm.layout import Mesh
-from waferllm.reports.generated import execution_json, plmr_json, report_table
+from waferllm.plmr.compliance import fits
+from waferllm.reports.generated import execution_json, plmr_json, report
 from waferllm.reports.placed import Plan
 from waferllm.reports.plan import plan
 
@@ -32,45 +37,49 @@ class Session:
     llm: LLM
     grid: Mesh
     chat: bool
-    show: bool
+    quiet: bool
+    as_json: bool
 
     @classmethod
     def open(
-        cls, *, model: Path | None, chip: str, grid: str | None, chat: bool, show: bool, options: dict
+        cls,
+        *,
+        model: Path | None,
+        chip: str,
+        grid: str | None,
+        chat: bool,
+        quiet: bool,
+        as_json: bool,
+        options: dict[str, Any],
     ) -> "Session":
         found = load_chip(chip) if chip.endswith(".toml") else named_chip(chip)
         llm = LLM(model, chip=found, **options)
         placed = _default_grid(llm, found) if grid is None else Mesh.parse(grid)
-        return cls(llm, placed, chat, show)
+        _check_report(llm, placed, found)
+        return cls(llm, placed, chat, quiet, as_json)
 
     def run(
-        self,
-        texts: Sequence[str],
-        *,
-        sampling: dict[str, Any],
-        ending: dict[str, Any],
-        stream: bool,
-        report: bool,
-        as_json: bool,
+        self, texts: Sequence[str], *, sampling: dict[str, Any], ending: dict[str, Any]
     ) -> None:
-        """Generate, print, report; exits with 130 if interrupted, after what there is."""
+        """Generate, print, report. Raises KeyboardInterrupt if interrupted, after what there is."""
         prompts = [self._encode(text) for text in texts]
         params = [self._params(len(ids), sampling, ending) for ids in prompts]
         self._warm(len(prompts))
-        printer = _Printer(texts, stream=stream and len(prompts) == 1 and not self.chat)
+        printer = _Printer([""] * len(texts) if self.chat else texts, stream=not self.as_json)
         began = time.perf_counter()
         try:
             outputs, interrupted = self.llm.generate(prompts, params, on_event=printer.event), False
         except Interrupted as stopped:
             outputs, interrupted = stopped.outputs, True
         wall_s = time.perf_counter() - began
-        if as_json:
-            typer.echo(jsonlib.dumps(self._json(outputs, wall_s), ensure_ascii=False, allow_nan=False))
-        else:
+        if self.as_json and outputs:
+            with _undisturbed():
+                self._print_json(outputs, wall_s)
+        elif outputs:
             printer.close(outputs)
-            if report:
-                console = Console(highlight=False)
-                console.print(report_table(self.llm, outputs, wall_s, self._plan(outputs)))
+            if not self.quiet:
+                shown = report(self.llm, outputs, wall_s, self._plan(outputs))
+                Console(highlight=False).print(shown)
         if interrupted:
             raise KeyboardInterrupt
 
@@ -80,22 +89,29 @@ class Session:
             return tokenizer.apply_chat([{"role": "user", "content": text}])
         return tokenizer.encode(text)
 
-    def _params(self, prompt: int, sampling: dict[str, Any], ending: dict[str, Any]) -> SamplingParams:
-        """What was asked, else the checkpoint's defaults; by default as many tokens as fit."""
-        params = self.llm.sampling_params(**sampling, **{k: v for k, v in ending.items() if v is not None})
-        if ending["max_tokens"] is not None:
-            return params
-        room = self.llm.capacity(prompt) - prompt
-        return replace(params, max_tokens=min(DEFAULT_TOKENS, room)) if room > 0 else params
+    def _params(
+        self, prompt: int, sampling: dict[str, Any], ending: dict[str, Any]
+    ) -> SamplingParams:
+        """What was asked, else the checkpoint's defaults; by default as many tokens as fit.
+
+        Raises CapacityError, before any weight is read, for what does not fit.
+        """
+        params = self.llm.sampling_params(**sampling, **ending)
+        budget = SlotBudget(self.llm.capacity)
+        refusal = budget.fits(prompt, params.max_tokens or 1)
+        if refusal is not None:
+            raise CapacityError(refusal)
+        usual = min(DEFAULT_TOKENS, budget.max_new(prompt))
+        return replace(params, max_tokens=params.max_tokens or usual)
 
     def _warm(self, sequences: int) -> None:
         """Read weights with a progress bar on standard error, where a person looks."""
         console = Console(stderr=True)
+        show = console.is_terminal and not (self.quiet or self.as_json)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(
-            *columns, console=console, transient=True, disable=not (self.show and console.is_terminal)
-        ) as bar:
-            task = bar.add_task("placing layers on the mesh", total=self.llm.checkpoint.config.layers)
+        with Progress(*columns, console=console, transient=True, disable=not show) as bar:
+            layers = self.llm.checkpoint.config.layers
+            task = bar.add_task("placing layers on the mesh", total=layers)
             self.llm.on_progress(lambda done, total: bar.update(task, completed=done, total=total))
             self.llm.engine(sequences)
 
@@ -114,7 +130,7 @@ class Session:
             batch=min(len(outputs), settings.max_num_seqs),
         )
 
-    def _json(self, outputs: Sequence[Output], wall_s: float) -> dict[str, Any]:
+    def _print_json(self, outputs: Sequence[Output], wall_s: float) -> None:
         texts = [
             {
                 "text": o.text,
@@ -125,39 +141,66 @@ class Session:
             for o in outputs
         ]
         body = texts[0] if len(texts) == 1 else {"outputs": texts}
-        settings = self.llm.settings
-        return {
+        whole = {
             **body,
-            "mesh": str(settings.mesh),
-            "prefill_mesh": str(settings.prefill_mesh or settings.mesh),
+            "mesh": str(self.llm.settings.mesh),
             "execution": execution_json(outputs, wall_s),
             "plmr": plmr_json(self._plan(outputs)),
         }
+        typer.echo(jsonlib.dumps(whole, ensure_ascii=False, allow_nan=False))
 
 
 class _Printer:
-    """Shows text as it comes: one prompt streams, several are printed as each ends."""
+    """Text after its prompt: one streams as it comes, several are printed when all have ended."""
 
-    def __init__(self, texts: Sequence[str], *, stream: bool) -> None:
-        self._texts, self._stream = texts, stream
-        if stream:
-            self._write(texts[0])
+    def __init__(self, prompts: Sequence[str], *, stream: bool) -> None:
+        self._prompts, self._stream = prompts, stream and len(prompts) == 1
+        self._shown = 0
+        if self._stream:
+            self._write(prompts[0])
 
     def event(self, event: Event) -> None:
         if self._stream:
             self._write(event.text)
+            self._shown += len(event.text)
 
     def close(self, outputs: Sequence[Output]) -> None:
+        """The rest: of a broken-off stream what was held back, of several prompts everything."""
         if self._stream:
-            self._write("\n")
+            self._write(f"{outputs[0].text[self._shown :]}\n")
             return
         for i, output in enumerate(outputs):
             head = f"[{i + 1}] " if len(outputs) > 1 else ""
-            self._write(f"{head}{self._texts[i] if len(outputs) > 1 else ''}{output.text}\n")
+            self._write(f"{head}{self._prompts[i]}{output.text}\n")
 
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No Ctrl-C inside: it takes under a second, and half an object is no JSON."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _check_report(llm: LLM, grid: Mesh, chip: Chip) -> None:
+    """Refuse before anything runs what the report could not be made for."""
+    if not fits(grid, chip):
+        raise InputError(
+            f"grid {grid} is larger than {chip.name}, which has {chip.grid_rows}x{chip.grid_cols} "
+            "cores (rows x columns). Choose a smaller one, or another chip."
+        )
+    rates = chip.macs_per_cycle.known
+    if llm.dtype not in rates:
+        raise InputError(
+            f"dtype {llm.dtype}: the cores of {chip.name} compute in {' or '.join(rates)}. "
+            "Choose one of these, or another chip."
+        )
 
 
 def _default_grid(llm: LLM, chip: Chip) -> Mesh:

@@ -2,10 +2,12 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from functools import cached_property
 from importlib.resources import files
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,7 @@ class LLM:
     ) -> None:
         path = shipped_checkpoint() if model is None else Path(model)
         self.chip, self._progress = chip, progress
-        self.settings = EngineConfig(**{k: _mesh(k, v) for k, v in options.items()})
+        self.settings = _settings(options)
         self.checkpoint: Checkpoint = open_checkpoint(path)
         self.tokenizer: Tokenizer = load_tokenizer(path)
         self.defaults: GenerationDefaults = load_generation_defaults(path)
@@ -99,9 +101,14 @@ class LLM:
         *,
         on_event: Callable[[Event], object] | None = None,
     ) -> list[Output]:
-        """Outputs for prompts (texts or lists of ids), in order; see `Engine.generate`."""
-        count = 1 if isinstance(prompts, str) else len(prompts)
-        return self.engine(count).generate(prompts, params, on_event=on_event)
+        """Outputs for prompts (texts or lists of ids), in order; see `Engine.generate`.
+
+        Without `params`, the checkpoint's own sampling defaults: `sampling_params()`.
+        """
+        batch = [prompts] if isinstance(prompts, str) else prompts
+        ids = [self._ids(prompt) for prompt in batch]
+        params = self.sampling_params() if params is None else params
+        return self.engine(len(ids)).generate(ids, params, on_event=on_event)
 
     def chat(
         self,
@@ -116,13 +123,29 @@ class LLM:
     def sampling_params(self, **asked: Any) -> SamplingParams:
         """The checkpoint's own sampling defaults (greedy where it names none), changed as asked."""
         d = self.defaults
-        own: dict[str, Any] = {"temperature": d.temperature or 1.0} if d.do_sample else {"temperature": 0.0}
+        own: dict[str, Any] = (
+            {"temperature": d.temperature or 1.0} if d.do_sample else {"temperature": 0.0}
+        )
         if d.do_sample:
             found = {"top_k": d.top_k, "top_p": d.top_p, "min_p": d.min_p}
             own |= {k: v for k, v in found.items() if v is not None}
         if d.repetition_penalty is not None:
             own["repetition_penalty"] = d.repetition_penalty
         return SamplingParams(**(own | asked))
+
+    def _ids(self, prompt: Prompt) -> Prompt:
+        """A text as token ids; ids as they are. Raises InputError for ids that the model lacks."""
+        ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+        if not isinstance(ids, Iterable):
+            return ids  # which the engine refuses
+        vocab = self.checkpoint.config.vocab
+        strange = next((i for i in ids if isinstance(i, Integral) and not 0 <= i < vocab), None)
+        if strange is not None:
+            raise InputError(
+                f"token id {strange} in a prompt: this model has {vocab} tokens, 0 to {vocab - 1}. "
+                "Do the tokenizer and the weights belong together?"
+            )
+        return ids
 
     def capacity(self, prompt: int) -> int:
         """Tokens of prompt and output together that a sequence with such a prompt can hold."""
@@ -143,14 +166,15 @@ class LLM:
         slots = min(max(1, sequences), self.settings.max_num_seqs)
         if self._engine is None or self._engine.runner.slots < slots:
             decode, prefill = self.programs(slots)
+            devices = self._devices
+            self._check_memory(decode, prefill)
             self._engine = Engine(
-                WaferRunner(self.placed, decode, prefill, self._devices), self.tokenizer
+                WaferRunner(self.placed, decode, prefill, devices), self.tokenizer
             )
         return self._engine
 
     @cached_property
     def placed(self) -> PlacedModel:
-        self._check_memory()
         return place_model(self.checkpoint, self.programs(1)[0], self._progress)
 
     def programs(self, slots: int = 1) -> tuple[ModelPrograms, ModelPrograms]:
@@ -194,9 +218,8 @@ class LLM:
                     "use. Choose a smaller mesh, or another chip."
                 )
 
-    def _check_memory(self) -> None:
+    def _check_memory(self, decode: ModelPrograms, prefill: ModelPrograms) -> None:
         """Refuse before reading weights what this machine cannot simulate."""
-        decode, prefill = self.programs(1)
         at, config = decode.placement, self.checkpoint.config
         layer = sum(
             math.prod(s.shape) * np.dtype(s.dtype).itemsize
@@ -209,7 +232,7 @@ class LLM:
             * config.layers
             * size
             * (
-                decode.kv_width * decode.mesh.rows * decode.row_slots
+                decode.slots * decode.kv_width * decode.mesh.rows * decode.row_slots
                 + prefill.kv_width * prefill.mesh.rows * prefill.buffer_slots
             )
         )
@@ -222,10 +245,25 @@ class LLM:
             )
 
 
+def _settings(options: dict[str, Any]) -> EngineConfig:
+    """Options as a config. Raises InputError, with the nearest name, for one that there is not."""
+    known = [field.name for field in fields(EngineConfig)]
+    for name in options:
+        if name not in known:
+            near = get_close_matches(name, known, n=1) or known
+            raise InputError(f"LLM has no option '{name}'. Did you mean {', '.join(near)}?")
+    return EngineConfig(**{name: _mesh(name, value) for name, value in options.items()})
+
+
 def _mesh(name: str, value: Any) -> Any:
+    """A mesh from "8x8" or (8, 8); other values as they are."""
     if not name.endswith("mesh") or value is None or isinstance(value, Mesh):
         return value
-    return Mesh.parse(value) if isinstance(value, str) else Mesh.of(value)
+    if isinstance(value, str):
+        return Mesh.parse(value)
+    if isinstance(value, tuple) and len(value) == 2 and all(type(n) is int for n in value):
+        return Mesh(*value)
+    raise InputError(f'{name} {value!r}: use "8x8" or (8, 8), rows by columns.')
 
 
 def _device_mesh(mesh: Mesh) -> jax.sharding.Mesh:

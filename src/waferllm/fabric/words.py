@@ -110,9 +110,7 @@ def pipeline_allreduce(x: Array, axis: str, *, op: str = "sum", span: int | None
     return allreduce(x, axis, Tree(end=True), op=op, span=span)
 
 
-def ring_allreduce(
-    x: Array, axis: str, *, op: str = "sum", span: int | None = None
-) -> Array:
+def ring_allreduce(x: Array, axis: str, *, op: str = "sum", span: int | None = None) -> Array:
     """The textbook ring on the interleaved ring: reduce-scatter, then allgather, 2(N-1) stages.
 
     `x` is cut into N chunks (padded with zeros), each 1/N of it; every stage moves one chunk 2 hops.

@@ -60,7 +60,10 @@ def decode_attention(
         held &= position >= (entries - heads.window)[:, None]
     numerators, total = masked_softmax(scores, held[:, None, None], ROWS, combine=combine)
     out = jnp.einsum(
-        "shgc,schd->shgd", numerators.astype(values.dtype), values, preferred_element_type=jnp.float32
+        "shgc,schd->shgd",
+        numerators.astype(values.dtype),
+        values,
+        preferred_element_type=jnp.float32,
     )
     return (combine(out, ROWS) / total[..., None]).astype(q.dtype).reshape(s, -1)
 
@@ -95,7 +98,9 @@ def prefill_attention(
     queries = jnp.moveaxis(queries, 0, 2).reshape(heads.kv, heads.group * m, heads.width)
     keys = jnp.moveaxis(keys.reshape(cap, heads.kv, heads.width), 1, 0)
     values = jnp.moveaxis(values.reshape(cap, heads.kv, heads.width), 1, 0)
-    scores = dist_gemm_t_core(queries, keys, acc=acc, span=heads.span, aligned=True).astype(jnp.float32)
+    scores = dist_gemm_t_core(queries, keys, acc=acc, span=heads.span, aligned=True).astype(
+        jnp.float32
+    )
     scores = scores.reshape(heads.kv, heads.group, m, -1) * heads.scale
     mine = start + index(ROWS) * m + jnp.arange(m)[:, None]
     theirs = score_positions(cap, m * size(ROWS), heads.span)[None, :]

@@ -43,7 +43,9 @@ class AllReduce:
 
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:
-            raise InputError(f"GEMV algorithm '{self.algorithm}': use one of {', '.join(ALGORITHMS)}.")
+            raise InputError(
+                f"GEMV algorithm '{self.algorithm}': use one of {', '.join(ALGORITHMS)}."
+            )
 
     def __call__(self, x: Array, axis: str, *, op: str = "sum", span: int | None = None) -> Array:
         if self.algorithm == "ring":

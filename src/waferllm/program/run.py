@@ -127,7 +127,9 @@ def on_devices(program: Program, devices: jax.sharding.Mesh) -> Callable[..., An
             for a, s in zip(leaves, specs, strict=True)
         ]
         results = sharded(*tiles)
-        whole = [_crop(_reorder(r, s.layout, mesh), s.shape) for r, s in zip(results, outs, strict=True)]
+        whole = [
+            _crop(_reorder(r, s.layout, mesh), s.shape) for r, s in zip(results, outs, strict=True)
+        ]
         return jax.tree.unflatten(out_tree, whole)
 
     return call

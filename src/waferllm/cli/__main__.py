@@ -1,0 +1,5 @@
+"""`python -m waferllm.cli` is the command `waferllm`."""
+
+from waferllm.cli.app import main
+
+main()

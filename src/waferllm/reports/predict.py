@@ -1,0 +1,343 @@
+"""`predict`: the time of a product, or of a model's decode or prefill, on a named chip.
+
+A prediction is the time of programs (`plmr.time`) times how often they run. Two schedules of a model:
+
+    published   one layer as the authors of WaferLLM timed it, times the layers (`models.published`)
+    real        the layer, embedding and output that this package runs (`models.programs`); moves
+                between regions are not in it yet
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from waferllm.chip import DTYPES, Chip
+from waferllm.chip import chip as named_chip
+from waferllm.chip.facts import nearest
+from waferllm.errors import InputError
+from waferllm.kernels.gemv import AllReduce
+from waferllm.layout import Mesh
+from waferllm.models.config import ModelConfig
+from waferllm.models.programs import ModelPrograms
+from waferllm.models.published import GROUPS, group_cores
+from waferllm.models.registry import find_config
+from waferllm.plmr import Compliance, check
+from waferllm.plmr.compliance import fits
+from waferllm.plmr.constants import constants_json, software
+from waferllm.plmr.costing import reading_of
+from waferllm.plmr.time import CAUSES, Time, time
+from waferllm.program import Program
+from waferllm.reports.timed import gemm_program, gemv_program, layer_program, timed_in
+
+SCHEDULES = ("published", "real")
+AUTO = "auto"
+GRID_STEP = 60
+Grid = Mesh | tuple[int, int] | str
+Groups = int | str | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A program that runs `times` times, one after the other."""
+
+    name: str
+    times: int
+    time: Time
+    compliance: Compliance
+
+    @property
+    def cycles(self) -> float:
+        return self.times * self.time.cycles
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Time of what was asked on a chip; every figure is predicted.
+
+    `tokens` is how many tokens come out of these cycles, and 0 for a product.
+    """
+
+    question: Mapping[str, Any]
+    chip: Chip
+    grid: Mesh
+    parts: tuple[Part, ...]
+    tokens: int = 0
+    layers: int = 0
+
+    @property
+    def cycles(self) -> float:
+        return sum(part.cycles for part in self.parts)
+
+    @property
+    def seconds(self) -> float:
+        return self.cycles / self.chip.clock_hz
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        return self.tokens / self.seconds if self.tokens else None
+
+    @property
+    def cycles_per_layer(self) -> float | None:
+        """Of the layer alone, without embedding and output."""
+        layer = next((part for part in self.parts if part.name == "layer"), None)
+        return layer.time.cycles if layer else None
+
+    @property
+    def compliance(self) -> Compliance:
+        """Of the part that takes longest."""
+        return max(self.parts, key=lambda part: part.cycles).compliance
+
+    def breakdown(self) -> dict[str, Any]:
+        """Cycles by cause, by part and by kernel; each splits all of them."""
+        kernels: dict[str, float] = {}
+        for part in self.parts:
+            for name, cycles in part.time.by_caller.items():
+                name = name.removesuffix("_core")
+                kernels[name] = kernels.get(name, 0.0) + part.times * cycles
+        total = {cause: sum(p.times * p.time.causes[cause] for p in self.parts) for cause in CAUSES}
+        return {
+            **total,
+            "exposed_communication": sum(p.times * p.time.exposed_cycles for p in self.parts),
+            "hidden_communication": sum(p.times * p.time.hidden_cycles for p in self.parts),
+            "by_part": {part.name: part.cycles for part in self.parts},
+            "by_kernel": dict(sorted(kernels.items(), key=lambda item: -item[1])),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """One object; cycles everywhere, seconds where the key says so."""
+        made: dict[str, Any] = {
+            "predicted": True,
+            **self.question,
+            "grid": [self.grid.rows, self.grid.cols],
+            "cycles": self.cycles,
+            "seconds": self.seconds,
+        }
+        if self.tokens:
+            made |= {
+                "cycles_per_layer": self.cycles_per_layer,
+                "layers": self.layers,
+                "tokens_per_s": self.tokens_per_s,
+            }
+        floors = {part.name: dict(part.time.floors) for part in self.parts}
+        return made | {
+            "breakdown": self.breakdown(),
+            "floors": floors,
+            "plmr": {
+                "complies": self.compliance.holds,
+                **{v.letter: {"holds": v.holds, "reason": v.reason} for v in self.compliance.verdicts},
+            },
+            "chip": chip_json(self.chip),
+            "constants": constants_json(),
+        }
+
+
+def chip_json(chip: Chip) -> dict[str, Any]:
+    """The facts that a prediction depends on."""
+    keys = (
+        "clock_hz", "hop_cycles", "ramp_cycles", "link_bytes_per_cycle", "ramp_bytes_per_cycle",
+        "sram_read_bytes_per_cycle", "sram_write_bytes_per_cycle",
+    )  # fmt: skip
+    return {
+        "name": chip.name,
+        "grid": [chip.grid_rows, chip.grid_cols],
+        **{key: getattr(chip, key) for key in keys},
+        "macs_per_cycle": chip.macs_per_cycle.known,
+        "elements_per_cycle": chip.elements_per_cycle.known,
+    }
+
+
+def predict_gemm(
+    M: int,
+    K: int,
+    N: int,
+    chip: Chip | str = "wse2",
+    grid: Grid = AUTO,
+    *,
+    algorithm: str = "meshgemm",
+    dtype: str = "float16",
+    style: str | None = None,
+) -> Prediction:
+    """C[M, N] = A[M, K] B[K, N] on a grid."""
+    found, style = _chip(chip, dtype), style or timed_in(algorithm)
+
+    def made(mesh: Mesh) -> Prediction:
+        program = gemm_program(algorithm, M, K, N, mesh, dtype)
+        asked = {"M": M, "K": K, "N": N, "algorithm": algorithm, "dtype": dtype, "software": style}
+        return Prediction(asked, found, mesh, (_part("product", 1, program, found, style),))
+
+    return _on(grid, found, made)
+
+
+def predict_gemv(
+    K: int,
+    N: int,
+    chip: Chip | str = "wse2",
+    grid: Grid = AUTO,
+    *,
+    algorithm: str = "meshgemv",
+    groups: Groups = AUTO,
+    dtype: str = "float16",
+    style: str | None = None,
+) -> Prediction:
+    """v[K] W[K, N] on a grid; `groups` counts those of the tree's first phase."""
+    found, style = _chip(chip, dtype), style or timed_in(algorithm)
+
+    def made(mesh: Mesh, count: int | None) -> Prediction:
+        size = _group_cores(mesh, count) if algorithm == "meshgemv" else None
+        program = gemv_program(algorithm, K, N, mesh, size, dtype)
+        asked = {"K": K, "N": N, "algorithm": algorithm, "dtype": dtype, "software": style}
+        if size:
+            asked["groups"] = -(-mesh.rows // size)
+        return Prediction(asked, found, mesh, (_part("product", 1, program, found, style),))
+
+    if algorithm != "meshgemv":
+        return _on(grid, found, lambda mesh: made(mesh, None))
+    return _on(grid, found, lambda mesh: _grouped(groups, mesh, lambda n: made(mesh, n)))
+
+
+def predict_decode(
+    model: ModelConfig | str | Path,
+    chip: Chip | str = "wse2",
+    grid: Grid = AUTO,
+    *,
+    context: int = 4096,
+    schedule: str = "published",
+    groups: Groups = None,
+    dtype: str = "float16",
+) -> Prediction:
+    """One token of one request, with `context` tokens in the cache, through all layers."""
+    return _model("decode", model, chip, grid, context, schedule, groups, dtype)
+
+
+def predict_prefill(
+    model: ModelConfig | str | Path,
+    chip: Chip | str = "wse2",
+    grid: Grid = AUTO,
+    *,
+    input_len: int = 4096,
+    schedule: str = "published",
+    groups: Groups = None,
+    dtype: str = "float16",
+) -> Prediction:
+    """A prompt of `input_len` tokens through all layers, at once."""
+    return _model("prefill", model, chip, grid, input_len, schedule, groups, dtype)
+
+
+def _model(
+    phase: str,
+    model: ModelConfig | str | Path,
+    chip: Chip | str,
+    grid: Grid,
+    tokens: int,
+    schedule: str,
+    groups: Groups,
+    dtype: str,
+) -> Prediction:
+    config = model if isinstance(model, ModelConfig) else find_config(model)
+    found = _chip(chip, dtype)
+    if schedule not in SCHEDULES:
+        raise InputError(f"Unknown schedule {schedule!r}. {nearest(schedule, SCHEDULES)}")
+    if schedule == "published" and dtype != "float16":
+        raise InputError(
+            f"the published schedule was timed in float16, got {dtype}: use --schedule real."
+        )
+    if tokens < 1:
+        word = "context" if phase == "decode" else "input"
+        raise InputError(f"{word} = {tokens}: a prediction needs at least 1 token.")
+    asked = {
+        "phase": phase, "model": config.name, "schedule": schedule, "dtype": dtype,
+        "context" if phase == "decode" else "input": tokens, "software": "kernel",
+    }  # fmt: skip
+
+    def made(mesh: Mesh, count: int | None) -> Prediction:
+        programs = (
+            {"layer": layer_program(config, mesh, tokens, phase, count)}
+            if schedule == "published"
+            else _real(config, mesh, tokens, phase, count, dtype)
+        )
+        parts = tuple(
+            _part(name, config.layers if name == "layer" else 1, program, found, "kernel")
+            for name, program in programs.items()
+        )
+        size = _group_cores(mesh, count)
+        said = {**asked, "groups": -(-mesh.rows // size) if size else 1}
+        out = tokens if phase == "prefill" else 1
+        return Prediction(said, found, mesh, parts, out, config.layers)
+
+    return _on(grid, found, lambda mesh: _grouped(groups, mesh, lambda n: made(mesh, n)))
+
+
+@lru_cache(maxsize=64)
+def _real(
+    config: ModelConfig, mesh: Mesh, tokens: int, phase: str, groups: int | None, dtype: str
+) -> Mapping[str, Program]:
+    prefill = phase == "prefill"
+    programs = ModelPrograms(
+        config,
+        mesh,
+        slots=1,
+        chunk=-(-tokens // mesh.rows) * mesh.rows if prefill else mesh.rows,
+        capacity=tokens if prefill else tokens + 1,
+        combine=AllReduce(groups=_group_cores(mesh, groups)),
+        dtype=jnp.dtype(dtype),
+    )
+    return {
+        "embed": programs.embed(programs.chunk if prefill else 1),
+        "layer": programs.prefill_layer() if prefill else programs.decode_layer(),
+        "head": programs.head(),
+    }
+
+
+def _part(name: str, times: int, program: Program, chip: Chip, style: str) -> Part:
+    made = time(program, chip, software(style))
+    return Part(name, times, made, check(reading_of(program), chip))
+
+
+def _group_cores(mesh: Mesh, groups: int | None) -> int | None:
+    """Cores of a first-phase group, or None where the balanced tree is to choose."""
+    size = group_cores(mesh.rows, groups)
+    return size if size > 1 else None
+
+
+def _grouped(
+    groups: Groups, mesh: Mesh, made: Callable[[int | None], Prediction]
+) -> Prediction:
+    """The prediction for a number of groups; "auto" tries them around sqrt(side), None is published."""
+    if groups is None or isinstance(groups, int):
+        return made(groups)
+    if groups != AUTO:
+        raise InputError(f"groups = {groups!r}: use a whole number, or auto.")
+    middle = mesh.rows**0.5
+    tried = {round(middle * scale) for scale in (0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 2.0)}
+    tried |= {GROUPS.get(mesh.rows, round(middle))}
+    usable = sorted(n for n in tried if 1 <= n <= mesh.rows) or [1]
+    return min((made(n) for n in usable), key=lambda one: one.cycles)
+
+
+def _on(grid: Grid, chip: Chip, made: Callable[[Mesh], Prediction]) -> Prediction:
+    """The prediction on a grid; "auto" tries squares in steps of 60 cores that hold the program."""
+    if grid != AUTO:
+        mesh = Mesh.parse(grid) if isinstance(grid, str) else Mesh.of(grid)
+        if not fits(mesh, chip):
+            raise InputError(
+                f"grid {mesh} is larger than {chip.name}, which has {chip.grid_rows}x"
+                f"{chip.grid_cols} cores (rows x columns)."
+            )
+        return made(mesh)
+    side = min(chip.grid_rows, chip.grid_cols)
+    sides = range(GRID_STEP, side + 1, GRID_STEP) if side >= GRID_STEP else (side,)
+    tried = [made(Mesh(n, n)) for n in sides]
+    holding = [one for one in tried if one.compliance["M"].holds]
+    return min(holding or tried, key=lambda one: one.cycles)
+
+
+def _chip(chip: Chip | str, dtype: str) -> Chip:
+    found = chip if isinstance(chip, Chip) else named_chip(chip)
+    if dtype not in DTYPES:
+        raise InputError(f"Unknown dtype {dtype!r}. {nearest(dtype, DTYPES)}")
+    _ = found.macs_per_cycle[dtype]  # raises for a data type that the chip does not have
+    return found
