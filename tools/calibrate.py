@@ -76,7 +76,9 @@ def main() -> None:
     values, errors = fit(everything)
     for constant, error in zip(CONSTANTS, errors, strict=True):
         new = values[constant.name]
-        print(f"{constant.name:<8}{constant.value:>9.2f} -> {new:>9.2f} +- {error:.2f} {constant.unit}")
+        print(
+            f"{constant.name:<8}{constant.value:>9.2f} -> {new:>9.2f} +- {error:.2f} {constant.unit}"
+        )
     show(validate(softwares(values)))
 
 

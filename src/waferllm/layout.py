@@ -31,6 +31,10 @@ class Mesh:
     cols: int
 
     def __post_init__(self) -> None:
+        if type(self.rows) is not int or type(self.cols) is not int:
+            raise InputError(
+                f"mesh {self.rows!r} x {self.cols!r}: both sides must be whole numbers."
+            )
         if self.rows < 1 or self.cols < 1:
             raise InputError(
                 f"mesh {self.rows}x{self.cols}: both sides must be at least 1, as in 8x8 (rows x columns)."
@@ -74,6 +78,11 @@ class Blocks:
     axes: tuple[str | None, ...]
     grain: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        named = [a for a in self.axes if a is not None]
+        if len(set(named)) < len(named) or not set(named) <= {*AXES}:
+            raise InputError(f"layout over {self.axes}: each of 'y' and 'x' may cut one dimension.")
+
     def padded(self, shape: tuple[int, ...], mesh: Mesh) -> tuple[int, ...]:
         """The global shape after padding so that it tiles the mesh."""
         if len(shape) != len(self.axes):
@@ -82,7 +91,9 @@ class Blocks:
             )
         grain = self.grain or (1,) * len(shape)
         cut = (mesh.side(a) if a else 1 for a in self.axes)
-        return tuple(-(-s // (u := math.lcm(c, g))) * u for s, c, g in zip(shape, cut, grain, strict=True))
+        return tuple(
+            -(-s // (u := math.lcm(c, g))) * u for s, c, g in zip(shape, cut, grain, strict=True)
+        )
 
     def tile(self, shape: tuple[int, ...], mesh: Mesh) -> tuple[int, ...]:
         """One core's share of an array of this (padded or unpadded) global shape."""

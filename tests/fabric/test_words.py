@@ -197,7 +197,7 @@ def test_a_root_that_is_not_on_the_line_is_refused(word, root: int) -> None:
 
 
 def test_outside_a_mesh_a_word_says_where_it_belongs() -> None:
-    with pytest.raises(InputError, match=r"shift along 'x' outside a mesh.*Program and run"):
+    with pytest.raises(InputError, match=r"no mesh axis 'x' here.*Program and run"):
         shift(jnp.zeros(3), "x", Ring())
 
 

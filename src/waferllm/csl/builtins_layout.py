@@ -1,6 +1,7 @@
 """Builtins of the layout block; they add to a `LayoutBuilder`, which becomes a `Layout`."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from waferllm.csl import syntax as s
@@ -37,12 +38,9 @@ class LayoutBuilder:
     def once(self, position: Position, color: int | None, what: str, span: Span) -> None:
         """Stop if this PE's code, or this color at it, was set before."""
         first = self._places.setdefault((position, color), span)
-        if first is not span or position in (self.tiles if color is None else ()):
-            raise CslError(
-                Diagnostic(f"{what} is set twice", span, notes=(("it was set here before", first),))
-            )
-        if color is not None and color in self.colors.get(position, {}):
-            raise CslError(Diagnostic(f"{what} is set twice", span, "in a loop, perhaps?"))
+        if color in self.colors.get(position, {}) or (color is None and position in self.tiles):
+            note = (("it was set here before", first),)
+            raise CslError(Diagnostic(f"{what} is set twice", span, notes=note))
 
     def finish(self, span: Span, printed: list[str]) -> Layout:
         """The finished layout; stops if a PE has no code."""
@@ -97,7 +95,7 @@ def _set_tile_code(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value
 
     builder, position = _position(ev, node, args)
     builder.once(position, None, f"the code of PE {position}", node.span)
-    importer = ev.files_of(node)
+    importer = Path(node.span.source.name)
     path = ev.files.resolve(as_text(args[2], node.args[2].span), importer, node.args[2].span)
     params = as_struct(args[3], node.args[3].span) if len(args) > 3 else {}
     key = tuple((name, freeze(each)) for name, each in sorted(params.items()))
@@ -112,9 +110,7 @@ def _set_color_config(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Va
     if color.type != t.COLOR:
         hint = "@get_color(3) makes a color"
         fail(f"expected a color, got {show(color)} of type {type_of(color)}", node.args[2].span, hint)
-    if color.data in builder.colors.get(position, {}):
-        builder.once(position, color.data, f"color {color.data} of PE {position}", node.span)
-    builder._places[position, color.data] = node.span
+    builder.once(position, color.data, f"color {color.data} of PE {position}", node.span)
     config = builder.reader.read(args[3], node.args[3].span)
     builder.colors.setdefault(position, {})[color.data] = config
     return VOID

@@ -6,7 +6,12 @@ from waferllm.csl.diagnostics import fail
 from waferllm.csl.lexer import Token, tokens
 from waferllm.csl.source import Source, Span
 
-_SHOWN = {"int": "a number", "float": "a number", "string": "a string", "end": "the end of the file"}
+_SHOWN = {
+    "int": "a number",
+    "float": "a number",
+    "string": "a string",
+    "end": "the end of the file",
+}
 
 
 class Cursor:

@@ -148,7 +148,9 @@ class Evaluator:
                     each.get()
             for item in module.tree.items:
                 if isinstance(item, s.ComptimeBlock):
-                    self.guarded(lambda item=item: self.value(item.body, Scope(None, module)), item.span)
+                    self.guarded(
+                        lambda item=item: self.value(item.body, Scope(None, module)), item.span
+                    )
         finally:
             self._imports -= 1
         return module
@@ -454,7 +456,9 @@ class Evaluator:
         if len(set(given.values())) != len(given):
             fail("two members of this enum have the same value", node.span)
         free = (n for n in range(len(node.members) + len(given)) if n not in given.values())
-        members = tuple((m.name, given[m.name] if m.name in given else next(free)) for m in node.members)
+        members = tuple(
+            (m.name, given[m.name] if m.name in given else next(free)) for m in node.members
+        )
         for _, number in members:
             coerce(integer(number), base, node.span)
         return Value(t.TYPE, t.EnumType(base, members, (node.span.source.name, node.span.start)))
@@ -492,7 +496,11 @@ class Evaluator:
         subject = self.value(node.subject, scope)
         if not isinstance(subject.type, (t.IntType, t.EnumType)):
             hint = "@as(i16, …) gives a comptime_int a width"
-            fail(f"'switch' takes an integer of fixed width or an enum, got {type_of(subject)}", node.subject.span, hint)
+            fail(
+                f"'switch' takes an integer of fixed width or an enum, got {type_of(subject)}",
+                node.subject.span,
+                hint,
+            )
         chosen = None
         for case in node.cases:
             if not case.values:
@@ -582,7 +590,9 @@ class Evaluator:
             value = self.value(node.init, scope)
             if wanted is not None:
                 value = coerce(value, wanted, node.init.span)
-        scope.declare(node.name, value if node.kind == "const" else Variable(value, node.span), node.span)
+        scope.declare(
+            node.name, value if node.kind == "const" else Variable(value, node.span), node.span
+        )
         return VOID
 
 
@@ -593,7 +603,11 @@ def flat_index(type_: t.ArrayType, indices: list[int], span: Span) -> int:
     flat = 0
     for index, length in zip(indices, type_.dimensions, strict=True):
         if not 0 <= index < length:
-            fail(f"index {index} is outside of {type_}", span, f"the indices run from 0 to {length - 1}")
+            fail(
+                f"index {index} is outside of {type_}",
+                span,
+                f"the indices run from 0 to {length - 1}",
+            )
         flat = flat * length + index
     return flat
 
@@ -607,5 +621,3 @@ def _text(value: Value, span: Span) -> str:
 def _no_field(held: Value, name: str, span: Span) -> Value:
     hint = nearest(name, held.data) or f"it has: {', '.join(held.data) or 'none'}"
     return fail(f"there is no field '{name}'", span, hint)
-
-

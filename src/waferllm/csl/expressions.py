@@ -224,9 +224,7 @@ class ExpressionParser(Cursor):
         self.expect("{", "and the lengths after the index variables", "|i|{n} -> A[i]")
         extents = self._list("}", self.expression, "the lengths")
         if len(names) != len(extents):
-            fail(
-                f"{len(names)} index variable(s), but {len(extents)} length(s)", self.since(start)
-            )
+            fail(f"{len(names)} index variable(s), but {len(extents)} length(s)", self.since(start))
         self.expect("->", "before the tensor that is accessed", "|i|{n} -> A[i]")
         access = self._suffixed(braces=False)
         return s.TensorAccess(self.since(start), names, extents, access)

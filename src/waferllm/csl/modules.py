@@ -132,7 +132,7 @@ class ModuleInstance:
                 fail(f"{self.path.name} has no param '{name}'", span, hint)
         for name, decl in declared.items():
             if decl.init is None and name not in self.params:
-                fail(f"param '{name}' of {self.path.name} is not given", span, f"{decl.span.text}")
+                fail(f"param '{name}' is not given", decl.span, "it has no value of its own")
 
     def __repr__(self) -> str:
         return f"module {self.path.name}"

@@ -115,7 +115,9 @@ def cast(value: Value, wanted: t.Type, span: Span) -> Value:
         return boolean(value.data != 0)
     if is_float(wanted):
         number = _to_float(value.data, span)
-        return Value(wanted, round_float(number, wanted) if isinstance(wanted, t.FloatType) else number)
+        return Value(
+            wanted, round_float(number, wanted) if isinstance(wanted, t.FloatType) else number
+        )
     if isinstance(value.data, float) and not math.isfinite(value.data):
         fail(f"{value.data} has no integer value", span)
     whole = int(value.data)
@@ -159,7 +161,9 @@ def unify(left: Value, right: Value, what: str, span: Span) -> tuple[t.Type, Val
     hint = None
     if is_number(left.type) and is_number(right.type):
         hint = f"convert one of them: @as({left.type}, …)"
-    fail(f"the operands of '{what}' have the types {type_of(left)} and {type_of(right)}", span, hint)
+    fail(
+        f"the operands of '{what}' have the types {type_of(left)} and {type_of(right)}", span, hint
+    )
 
 
 def binary(op: str, left: Value, right: Value, span: Span) -> Value:

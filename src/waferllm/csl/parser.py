@@ -166,7 +166,9 @@ class Parser(ExpressionParser):
         if self.kind == "param":
             self.stop("a statement", "a param stands outside of functions")
         if self.kind in {"fn", "task", "layout", "export", "extern", "inline"}:
-            self.stop("a statement", f"'{self.kind}' stands outside of functions; is a '}}' missing?")
+            self.stop(
+                "a statement", f"'{self.kind}' stands outside of functions; is a '}}' missing?"
+            )
         statement = self._braced() or self.assignment()
         if _needs_semicolon(statement):
             self.expect(";", "to end the statement")

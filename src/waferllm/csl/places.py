@@ -155,5 +155,3 @@ def store(place: Place, value: Value, span: Span) -> None:
         place.set(value)
     else:
         place.set(coerce(value, wanted, span))
-
-

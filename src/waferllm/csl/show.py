@@ -68,8 +68,16 @@ def _string(value: bytes) -> str:
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
-        return '"' + "".join(plain.get(b, chr(b) if 32 <= b < 127 else f"\\x{b:02x}") for b in value) + '"'
-    return '"' + "".join(plain.get(ord(c), c if ord(c) >= 32 else f"\\x{ord(c):02x}") for c in text) + '"'
+        return (
+            '"'
+            + "".join(plain.get(b, chr(b) if 32 <= b < 127 else f"\\x{b:02x}") for b in value)
+            + '"'
+        )
+    return (
+        '"'
+        + "".join(plain.get(ord(c), c if ord(c) >= 32 else f"\\x{ord(c):02x}") for c in text)
+        + '"'
+    )
 
 
 def _float(value: float) -> str:
@@ -115,7 +123,9 @@ def _indent(text: str) -> str:
 def _block(node: s.Block) -> str:
     if not node.body:
         return f"{_label(node)}{{}}"
-    body = "\n".join(csl(each) if isinstance(each, s.VarDecl) else f"{csl(each)};" for each in node.body)
+    body = "\n".join(
+        csl(each) if isinstance(each, s.VarDecl) else f"{csl(each)};" for each in node.body
+    )
     return f"{_label(node)}{{\n{_indent(body)}\n}}"
 
 
@@ -128,7 +138,9 @@ def _if(node: s.If) -> str:
 
 
 def _switch(node: s.Switch) -> str:
-    cases = ",\n".join(f"{_comma(case.values) or 'else'} => {csl(case.body)}" for case in node.cases)
+    cases = ",\n".join(
+        f"{_comma(case.values) or 'else'} => {csl(case.body)}" for case in node.cases
+    )
     return f"switch ({csl(node.subject)}) {{\n{_indent(cases)}\n}}"
 
 
@@ -192,7 +204,9 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     s.FieldInit: lambda n: f".{n.name} = {csl(n.value)}",
     s.StructLiteral: _struct_literal,
     s.ListLiteral: _list_literal,
-    s.TensorAccess: lambda n: f"|{', '.join(n.variables)}|{{{_comma(n.extents)}}} -> {_closed(n.access)}",
+    s.TensorAccess: lambda n: (
+        f"|{', '.join(n.variables)}|{{{_comma(n.extents)}}} -> {_closed(n.access)}"
+    ),
     s.Comptime: lambda n: f"comptime {csl(n.operand)}",
     s.Asm: _asm,
     s.PointerTypeExpr: _pointer,
@@ -201,7 +215,9 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     s.StructField: lambda n: f"{n.name}: {_type(n.type)}",
     s.StructTypeExpr: lambda n: f"struct {{{_comma(n.fields)}}}",
     s.EnumMember: lambda n: n.name + (f" = {csl(n.value)}" if n.value else ""),
-    s.EnumTypeExpr: lambda n: f"enum{f'({_type(n.base)})' if n.base else ''} {{{_comma(n.members)}}}",
+    s.EnumTypeExpr: lambda n: (
+        f"enum{f'({_type(n.base)})' if n.base else ''} {{{_comma(n.members)}}}"
+    ),
     s.AnyTypeExpr: lambda n: "anytype",
     s.Block: _block,
     s.If: _if,

@@ -122,16 +122,27 @@ Type: TypeAlias = (
     IntType | FloatType | NamedType | ArrayType | PointerType | FnType | StructType | EnumType
 )
 
-INTEGERS = {str(t): t for bits in (8, 16, 32, 64) for t in (IntType(bits, True), IntType(bits, False))}
+INTEGERS = {
+    str(t): t for bits in (8, 16, 32, 64) for t in (IntType(bits, True), IntType(bits, False))
+}
 I8, I16, I32 = INTEGERS["i8"], INTEGERS["i16"], INTEGERS["i32"]
 U8, U16, U32 = INTEGERS["u8"], INTEGERS["u16"], INTEGERS["u32"]
-F16, BF16, CB16, F32 = FloatType("f16", 16), FloatType("bf16", 16), FloatType("cb16", 16), FloatType("f32", 32)
+F16, BF16, CB16, F32 = (
+    FloatType("f16", 16),
+    FloatType("bf16", 16),
+    FloatType("cb16", 16),
+    FloatType("f32", 32),
+)
 FP16_FORMATS = {"f16": F16, "bf16": BF16, "cb16": CB16}
 
 VOID, BOOL, TYPE = NamedType("void"), NamedType("bool"), NamedType("type")
 COMPTIME_INT, COMPTIME_FLOAT = NamedType("comptime_int"), NamedType("comptime_float")
 COMPTIME_STRING, COMPTIME_STRUCT = NamedType("comptime_string"), NamedType("comptime_struct")
-IMPORTED_MODULE, DIRECTION, RANGE = NamedType("imported_module"), NamedType("direction"), NamedType("range")
+IMPORTED_MODULE, DIRECTION, RANGE = (
+    NamedType("imported_module"),
+    NamedType("direction"),
+    NamedType("range"),
+)
 COLOR, UT_ID = NamedType("color"), NamedType("ut_id")
 LOCAL_TASK_ID, DATA_TASK_ID = NamedType("local_task_id"), NamedType("data_task_id")
 CONTROL_TASK_ID = NamedType("control_task_id")

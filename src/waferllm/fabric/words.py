@@ -15,7 +15,13 @@ from waferllm.fabric.routes import Ring, Route, Tree, balanced_tree
 
 def size(axis: str, span: int | None = None) -> int:
     """Cores on one line of the axis."""
-    return p.line_length(lax.axis_size(axis), span)
+    try:
+        return p.line_length(lax.axis_size(axis), span)
+    except NameError:
+        raise InputError(
+            f"no mesh axis '{axis}' here: fabric words are for core functions, which Program and "
+            "run(), or vmap or shard_map with that axis, put on a mesh."
+        ) from None
 
 
 def index(axis: str, span: int | None = None) -> Array:
@@ -37,6 +43,7 @@ def ring_core(position: Array, n: int) -> Array:
 
 def shift(x: Array, axis: str, route: Route, *, span: int | None = None) -> Array:
     """Send `x` along a static route; get what the route brings, zeros where it brings nothing."""
+    size(axis, span)
     return p.shift_p.bind(x, axis=axis, route=route, span=span)
 
 

@@ -98,8 +98,8 @@ def prefill_attention(
     queries = jnp.moveaxis(queries, 0, 2).reshape(heads.kv, heads.group * m, heads.width)
     keys = jnp.moveaxis(keys.reshape(cap, heads.kv, heads.width), 1, 0)
     values = jnp.moveaxis(values.reshape(cap, heads.kv, heads.width), 1, 0)
-    scores = dist_gemm_t_core(queries, keys, acc=acc, span=heads.span, aligned=True).astype(
-        jnp.float32
+    scores = dist_gemm_t_core(
+        queries, keys, acc=acc, span=heads.span, aligned=True, result=jnp.float32
     )
     scores = scores.reshape(heads.kv, heads.group, m, -1) * heads.scale
     mine = start + index(ROWS) * m + jnp.arange(m)[:, None]

@@ -11,6 +11,8 @@ what it is compared with.
         C += A B
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
@@ -100,6 +102,7 @@ def dist_gemm_t_core(
     acc: jnp.dtype = jnp.float32,
     span: int | None = None,
     aligned: bool = False,
+    result: Any = None,
 ) -> Float[Array, "*b m N/X"]:
     """dist-GEMM-T on one core: C = A B^T without ever transposing B on the mesh.
 
@@ -107,7 +110,8 @@ def dist_gemm_t_core(
     multiplies its A with the B at hand; the partial products are summed along x, each block of C at the
     core that owns it, which moves with the ring. C's columns come in the order of the row ring, so that
     they meet the rows of a matrix in blocks over y in `mesh_gemm_core(..., skewed=False)`; with
-    `aligned`, each row's are also where that product's first step needs them.
+    `aligned`, each row's are also where that product's first step needs them. C is returned in
+    `result`, by default A's dtype.
     """
     rows, cols = size(ROWS), size(COLS, span)
     steps = Mesh(rows, cols).steps
@@ -119,19 +123,25 @@ def dist_gemm_t_core(
     def step(held: tuple[Array, Array], turn: Array) -> tuple[tuple, None]:
         b, c = held
         partial = multiply(a, jnp.swapaxes(b, -1, -2), acc)
-        for i in range(per_row):
-            block = (p + turn) % rows * per_row + i
+        first = (p + turn) % rows * per_row
+
+        def collect(i: Array | int, c: Array) -> Array:
+            block = first + i
             owner = (block // per_col - ahead) % cols
-            part = partial[..., i * width : (i + 1) * width]
+            part = partial
+            if per_row > 1:
+                part = lax.dynamic_slice_in_dim(partial, i * width, width, partial.ndim - 1)
             total = reduce(part, COLS, root=ring_core(owner, cols), span=span)
             put = lax.dynamic_update_slice_in_dim(c, total, block % per_col * width, c.ndim - 1)
-            c = jnp.where(owner == q, put, c)
+            return jnp.where(owner == q, put, c)
+
+        c = collect(0, c) if per_row == 1 else lax.fori_loop(0, per_row, collect, c)
         return (shift(b, ROWS, Ring(-1)), c), None
 
     lead = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     c = jnp.zeros((*lead, a.shape[-2], per_col * width), acc)
     (_, c), _ = lax.scan(step, (b, c), jnp.arange(rows))
-    return c.astype(a.dtype)
+    return c.astype(result or a.dtype)
 
 
 def cannon_core(

@@ -64,8 +64,7 @@ def append_shift(
     got = shift(oldest, ROWS, Step(-1))
     got = jnp.where((filling | (row == rows - 1))[:, None], entry, got)
     at = offset(row + 1, entries + 1, rows) - 1
-    takes = jnp.where(filling, row == grows, row >= grows)
-    return _put(cache, at % slots, got, active & takes)
+    return _put(cache, at % slots, got, active & (row >= grows))
 
 
 def append_concat(

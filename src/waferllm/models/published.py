@@ -115,7 +115,9 @@ class PublishedLayer:
         }  # fmt: skip
         x = Spec((s, e), cut, HALF)
         core = partial(prefill_layer, width=e)
-        return Program(core, mesh=self.mesh, inputs=(x, shapes), outputs=x, name="published_prefill")
+        return Program(
+            core, mesh=self.mesh, inputs=(x, shapes), outputs=x, name="published_prefill"
+        )
 
 
 def decode_layer(x: Array, w: dict[str, Array], *, width: int, tree: Tree) -> Array:
@@ -124,7 +126,9 @@ def decode_layer(x: Array, w: dict[str, Array], *, width: int, tree: Tree) -> Ar
     def total(partial_sum: Array, axis: str, op: str = "sum") -> Array:
         return allreduce(partial_sum, axis, tree, op=op)
 
-    def combine(partial_sum: Array, axis: str, *, op: str = "sum", span: int | None = None) -> Array:
+    def combine(
+        partial_sum: Array, axis: str, *, op: str = "sum", span: int | None = None
+    ) -> Array:
         return allreduce(partial_sum, axis, tree, op=op, span=span)
 
     def norm(v: Array) -> Array:
@@ -150,7 +154,9 @@ def decode_layer(x: Array, w: dict[str, Array], *, width: int, tree: Tree) -> Ar
 def prefill_layer(x: Array, w: dict[str, Array], *, width: int) -> Array:
     """A prompt: x [S/P, E/P], tokens over y and hidden over x. Reductions are one chain to the middle."""
 
-    def combine(partial_sum: Array, axis: str, *, op: str = "sum", span: int | None = None) -> Array:
+    def combine(
+        partial_sum: Array, axis: str, *, op: str = "sum", span: int | None = None
+    ) -> Array:
         return allreduce(partial_sum, axis, Tree(), op=op, span=span)
 
     def norm(v: Array) -> Array:

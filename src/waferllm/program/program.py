@@ -91,7 +91,25 @@ class Program:
         """What one core executes; collectives stand in it by name. Tracing takes milliseconds on any mesh."""
         tiles = jax.tree.map(lambda spec: spec.tile(self.mesh), self.inputs, is_leaf=_is_spec)
         env = [(ROWS, self.mesh.rows), (COLS, self.mesh.cols)]
-        return jax.make_jaxpr(self.core, axis_env=env)(*tiles)
+        traced, results = jax.make_jaxpr(self.core, axis_env=env, return_shape=True)(*tiles)
+        self._check_results(results)
+        return traced
+
+    def _check_results(self, results: Any) -> None:
+        """Refuse a core function that does not return what `outputs` says."""
+        said, structure = jax.tree.flatten(self.outputs, is_leaf=_is_spec)
+        if jax.tree.structure(results) != structure:
+            raise InputError(
+                f"{self.name} returns {jax.tree.structure(results)}, its outputs say {structure}. "
+                "Give one Spec for every array that it returns."
+            )
+        for got, spec in zip(jax.tree.leaves(results), said, strict=True):
+            expected = spec.tile(self.mesh)
+            if (got.shape, got.dtype) != (expected.shape, expected.dtype):
+                raise InputError(
+                    f"{self.name} returns {got.dtype}{list(got.shape)} on a core, where its outputs "
+                    f"say {expected.dtype}{list(expected.shape)}. Correct the core or the Spec."
+                )
 
     def __repr__(self) -> str:
         shapes = [s.shape for s in jax.tree.leaves(self.inputs, is_leaf=_is_spec)]

@@ -38,10 +38,15 @@ def run(program: Program, *arrays: Any, devices: jax.sharding.Mesh | None = None
     With `devices`, a JAX mesh with axes "y" and "x" of the program's size, every core is a device;
     otherwise all cores are simulated in this process. Arrays of other dtypes or shapes are refused.
     """
-    specs = jax.tree.leaves(program.inputs, is_leaf=_is_spec)
+    specs, structure = jax.tree.flatten(program.inputs, is_leaf=_is_spec)
     leaves = jax.tree.leaves(arrays)
     if len(leaves) != len(specs):
         raise InputError(f"{program.name} takes {len(specs)} arrays, got {len(leaves)}.")
+    if jax.tree.structure(arrays) != structure:
+        raise InputError(
+            f"{program.name} takes its arrays as {structure}, got {jax.tree.structure(arrays)}. "
+            "Name and nest them as the program's inputs are."
+        )
     for i, (array, spec) in enumerate(zip(leaves, specs, strict=True)):
         if tuple(array.shape) != tuple(spec.shape) or array.dtype != jnp.dtype(spec.dtype):
             raise InputError(

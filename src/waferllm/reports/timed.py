@@ -89,5 +89,3 @@ def _positive(**lengths: int) -> None:
     for name, length in lengths.items():
         if length < 1:
             raise InputError(f"{name} = {length}: a product's sides are at least 1.")
-
-

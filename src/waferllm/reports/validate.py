@@ -55,9 +55,7 @@ class Validation:
     def of(self, *, table: str | None = None, use: str | None = None) -> tuple[Row, ...]:
         """The rows of a table, or of a use, or all."""
         return tuple(
-            row
-            for row in self.rows
-            if table in (None, row.table) and use in (None, row.use)
+            row for row in self.rows if table in (None, row.table) and use in (None, row.use)
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -171,7 +169,5 @@ def _program(table: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[str, Pro
     if kind == "gemm":
         program = gemm_program(algorithm, length, length, length, mesh, "float16")
     else:
-        program = gemv_program(
-            algorithm, length, length, mesh, table.get("group_cores"), "float16"
-        )
+        program = gemv_program(algorithm, length, length, mesh, table.get("group_cores"), "float16")
     return f"{length} on {mesh}", program

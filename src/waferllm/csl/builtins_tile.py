@@ -1,0 +1,1 @@
+"""Builtins of one PE's code (being written)."""

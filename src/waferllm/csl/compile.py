@@ -1,0 +1,84 @@
+"""From a layout file and its parameters to a `Layout`; and how `--params` values are read."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from waferllm.csl import syntax as s
+from waferllm.csl import types as t
+from waferllm.csl.builtins_layout import LayoutBuilder
+from waferllm.csl.diagnostics import fail
+from waferllm.csl.evaluate import LOOP_BUDGET, Evaluator
+from waferllm.csl.layout import Layout
+from waferllm.csl.modules import Files, ModuleInstance
+from waferllm.csl.places import Scope
+from waferllm.csl.target import ROUTABLE_COLORS, Target
+from waferllm.csl.values import Value, boolean, integer
+from waferllm.errors import InputError
+
+
+def evaluate_layout(
+    path: Path,
+    params: Mapping[str, Value] | None = None,
+    *,
+    target: Target | None = None,
+    import_paths: Sequence[Path] = (),
+    files: Files | None = None,
+    loop_budget: int = LOOP_BUDGET,
+) -> Layout:
+    """Evaluate a file's layout block; raises `CslError` with the first thing that is wrong."""
+    files = files or Files(tuple(import_paths))
+    ev = Evaluator(target or Target(), files, loop_budget)
+    ev.collector = builder = LayoutBuilder()
+    tree = files.load(path)
+    blocks = [item for item in tree.items if isinstance(item, s.LayoutBlock)]
+    if len(blocks) != 1:
+        count = "no layout block" if not blocks else f"{len(blocks)} layout blocks"
+        fail(f"{path.name} has {count}", (blocks or [tree])[-1].span, "a program has exactly one")
+    block = blocks[0]
+
+    def work() -> ModuleInstance:
+        module = ev.instantiate(path, params or {}, tree.span)
+        ev.value(block.body, Scope(None, module))
+        return module
+
+    ev.guarded(work, block.span)
+    return builder.finish(block.span, ev.printed)
+
+
+def read_params(text: str) -> dict[str, Value]:
+    """`"P:4,name:true"` as values: integers, floats, true and false; raises `InputError`."""
+    found: dict[str, Value] = {}
+    for each in filter(None, text.split(",")):
+        name, colon, value = (part.strip() for part in each.partition(":"))
+        if not colon or not name.isidentifier() or not value:
+            raise InputError(f"got --params {each!r}, expected name:value")
+        if name in found:
+            raise InputError(f"got --params {name} twice, expected each name once")
+        found[name] = _read_value(value)
+    return found
+
+
+def read_colors(text: str) -> dict[str, Value]:
+    """`--colors`' `"rx:3,tx:4"` as colors; raises `InputError`."""
+    found = read_params(text)
+    for name, value in found.items():
+        if value.type != t.COMPTIME_INT or not 0 <= value.data < ROUTABLE_COLORS:
+            raise InputError(
+                f"got --colors {name}:{value.data}, expected 0 to {ROUTABLE_COLORS - 1}"
+            )
+    return {name: Value(t.COLOR, value.data) for name, value in found.items()}
+
+
+def _read_value(text: str) -> Value:
+    if text in {"true", "false"}:
+        return boolean(text == "true")
+    try:
+        return integer(int(text, 0))
+    except ValueError:
+        pass
+    try:
+        return Value(t.COMPTIME_FLOAT, float(text))
+    except ValueError:
+        raise InputError(
+            f"got --params value {text!r}, expected an integer, a float, true or false"
+        ) from None

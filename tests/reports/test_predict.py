@@ -1,0 +1,169 @@
+"""`predict` answers with the programs' time, in units that agree, and in the published order."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from waferllm.chip import WSE2, chip
+from waferllm.cli.predict import predict_app
+from waferllm.errors import InputError
+from waferllm.models.registry import find_config
+from waferllm.reports.predict import (
+    predict_decode,
+    predict_gemm,
+    predict_gemv,
+    predict_prefill,
+)
+
+KEYS = {"cycles", "seconds", "breakdown", "plmr", "chip", "constants"}
+MODEL_KEYS = KEYS | {"cycles_per_layer", "tokens_per_s"}
+CS3 = "wse3@silicon"
+
+
+def run(*arguments):
+    return CliRunner().invoke(predict_app, list(arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys"),
+    [
+        ("gemm --M 4320 --K 4320 --N 4320 --chip wse3 --grid 540x540", KEYS),
+        ("gemv --K 16384 --N 16384 --grid 600x600 --groups 24", KEYS),
+        ("decode --model llama3-8b --grid 420x420 --context 4096", MODEL_KEYS),
+        ("prefill --model llama3-8b --grid 600x600 --input 4096", MODEL_KEYS),
+        ("decode --schedule real --grid 420x420", MODEL_KEYS),
+    ],
+)
+def test_json_is_one_object_with_the_promised_keys(arguments, keys):
+    result = run(*arguments.split(), "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.output)
+    assert keys <= set(data)
+    parts = ("compute", "fabric", "stages", "software")
+    assert sum(data["breakdown"][part] for part in parts) == pytest.approx(data["cycles"])
+    assert sum(data["breakdown"]["by_kernel"].values()) == pytest.approx(data["cycles"])
+    assert data["seconds"] == pytest.approx(data["cycles"] / data["chip"]["clock_hz"])
+
+
+def test_the_table_says_predicted():
+    result = run("decode", "--grid", "420x420")
+    assert result.exit_code == 0
+    assert "(predicted)" in result.output
+    assert "tokens/s per request" in result.output
+
+
+def test_tokens_per_second_follow_from_layers_and_clock():
+    decode = predict_decode("llama3-8b", "wse2", "420x420")
+    assert decode.tokens_per_s == pytest.approx(1.1e9 / (32 * decode.cycles_per_layer))
+    prefill = predict_prefill("llama3-8b", "wse2", "480x480", input_len=4096)
+    assert prefill.tokens_per_s == pytest.approx(4096 * 1.1e9 / (32 * prefill.cycles_per_layer))
+
+
+def test_decode_is_within_8_percent_of_the_published_tokens_per_second():
+    for side, published in ((420, 2699.9), (540, 2501.5), (660, 2243.3)):
+        made = predict_decode("llama3-8b", "wse2", (side, side))
+        assert made.tokens_per_s == pytest.approx(published, rel=0.08)
+
+
+def test_the_real_schedule_adds_embedding_and_output():
+    made = predict_decode("llama3-8b", "wse2", "420x420", schedule="real")
+    assert [part.name for part in made.parts] == ["embed", "layer", "head"]
+    assert made.cycles > 32 * made.cycles_per_layer
+
+
+def test_a_config_and_a_name_give_the_same():
+    by_name = predict_decode("llama3-8b", "wse2", "420x420")
+    by_config = predict_decode(find_config("llama3-8b"), WSE2, (420, 420))
+    assert by_name.cycles == by_config.cycles
+
+
+@pytest.mark.parametrize("side", [180, 360, 540, 720])
+def test_meshgemm_beats_every_other_gemm(side):
+    cycles = {
+        name: predict_gemm(2160, 2160, 2160, CS3, (side, side), algorithm=name).cycles
+        for name in ("meshgemm", "cannon", "summa", "allgather")
+    }
+    assert min(cycles, key=cycles.__getitem__) == "meshgemm"
+
+
+def test_cannon_pays_for_its_wrap_around_edge_where_products_do_not_hide_it():
+    mesh, cannon = (
+        predict_gemm(720, 720, 720, CS3, (720, 720), algorithm=name).cycles
+        for name in ("meshgemm", "cannon")
+    )
+    assert cannon > 2 * mesh
+
+
+@pytest.mark.parametrize("side", [120, 360, 600])
+def test_the_tree_beats_ring_and_pipeline(side):
+    cycles = {
+        name: predict_gemv(6 * side, 6 * side, CS3, (side, side), algorithm=name).cycles
+        for name in ("meshgemv", "ring", "pipeline")
+    }
+    assert min(cycles, key=cycles.__getitem__) == "meshgemv"
+
+
+def test_a_library_call_costs_more_than_the_same_words_by_hand():
+    library, hand = (
+        predict_gemv(720, 720, CS3, (120, 120), algorithm="pipeline", style=style).cycles
+        for style in ("library", "kernel")
+    )
+    assert library > hand
+
+
+def test_automatic_groups_are_at_least_as_good_as_the_published():
+    auto = predict_gemv(16384, 16384, "wse2", "600x600", groups="auto")
+    assert auto.cycles <= predict_gemv(16384, 16384, "wse2", "600x600", groups=24).cycles
+
+
+def test_an_automatic_grid_is_the_best_of_those_that_hold_the_product():
+    auto = predict_gemv(4320, 4320, CS3, "auto", groups=15)
+    assert auto.compliance["M"].holds
+    assert auto.cycles <= predict_gemv(4320, 4320, CS3, "240x240", groups=15).cycles
+
+
+def test_a_longer_context_and_prompt_take_longer():
+    short, long = (
+        predict_decode("llama3-8b", "wse2", "420x420", context=n).cycles for n in (1024, 16384)
+    )
+    assert short < long
+    short, long = (
+        predict_prefill("llama3-8b", "wse2", "480x480", input_len=n).cycles for n in (960, 4096)
+    )
+    assert short < long
+
+
+def test_the_clock_changes_seconds_and_not_cycles():
+    fast, slow = (
+        predict_decode("llama3-8b", chip(name), "420x420") for name in ("wse2", "wse2@clock850")
+    )
+    assert fast.cycles == slow.cycles
+    assert slow.seconds / fast.seconds == pytest.approx(1.1 / 0.85)
+
+
+MISTAKES = {
+    "gemm --M 9 --K 9 --N 9 --grid 3x3 --algorithm sumna": "Did you mean summa",
+    "gemv --K 9 --N 9 --grid 3x3 --algorithm meshgmev": "Did you mean meshgemv",
+    "gemm --M 9 --K 9 --N 9 --grid 2000x2000": "larger than wse2",
+    "gemm --M 0 --K 9 --N 9 --grid 3x3": "at least 1",
+    "gemm --M 9 --K 9 --N 9 --grid 3by3": "ROWSxCOLUMNS",
+    "gemm --M 9 --K 9 --N 9 --grid 3x3 --chip wse9": "Unknown chip",
+    "gemm --M 9 --K 9 --N 9 --grid 3x3 --dtype float8": "Unknown dtype",
+    "gemm --M 9 --K 9 --N 9 --grid 3x3 --software libary": "Did you mean library",
+    "gemv --K 9 --N 9 --grid 3x3 --groups 7": "groups on a line",
+    "gemv --K 9 --N 9 --grid 3x3 --groups few": "--groups few",
+    "decode --model llama9 --grid 420x420": "llama9",
+    "decode --grid 420x360": "square",
+    "decode --grid 420x420 --schedule reel": "Did you mean real",
+    "decode --grid 420x420 --context 0": "at least 1 token",
+    "prefill --grid 420x420 --dtype float32": "float16",
+}
+
+
+@pytest.mark.parametrize(("arguments", "says"), MISTAKES.items())
+def test_a_mistake_is_one_sentence(arguments, says):
+    result = run(*arguments.split())
+    assert isinstance(result.exception, InputError), result.output
+    assert says in str(result.exception)
+    assert "\n" not in str(result.exception)
