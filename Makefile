@@ -22,7 +22,7 @@ demo: $(RUN)  ## stream a tale from the shipped checkpoint on a simulated WSE-2
 setup: $(DEV)  ## install everything that tests and checks need
 
 test: $(DEV)  ## the default tests (TESTS="-k ring" chooses)
-	@$(PY) -m pytest -q $(TESTS)
+	@$(PY) -m pytest -q -n 2 $(TESTS)
 
 examples: $(RUN)  ## run every example, and the README's
 	@for file in examples/[0-9]*.py tools/readme.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
