@@ -2,6 +2,7 @@
 
     python tools/calibrate.py          fit, print constants, their uncertainty and every row's error
     python tools/calibrate.py --all    the same with all rows, to see what the held-out ones would change
+    python tools/calibrate.py --without decode_wse2      the same without a table, to see it predicted
 
 Least squares of log(predicted / measured), every table weighing the same, from several starts. It
 prints; the constants are typed into `constants.py`, rounded, by whoever reads the result.
@@ -20,7 +21,7 @@ from waferllm.reports.validate import FIT, Row, Validation, published, row_of, s
 Fitted = dict[str, float]
 
 
-def rows_of(values: Fitted, everything: bool) -> list[Row]:
+def rows_of(values: Fitted, everything: bool, without: str) -> list[Row]:
     """The rows to fit, predicted with these constants."""
     software = softwares(values)
     return [
@@ -28,25 +29,30 @@ def rows_of(values: Fitted, everything: bool) -> list[Row]:
         for table in published()
         if table["kind"] != "published"
         for row in table["rows"]
-        if everything or row["use"] == FIT
+        if (everything or row["use"] == FIT) and table["name"] != without
     ]
 
 
-def residuals(x: np.ndarray, everything: bool) -> np.ndarray:
+def residuals(x: np.ndarray, everything: bool, without: str) -> np.ndarray:
     values = dict(zip((c.name for c in CONSTANTS), map(float, x), strict=True))
-    rows = rows_of(values, everything)
+    rows = rows_of(values, everything, without)
     weight = Counter(row.table for row in rows)
     logs = [math.log1p(row.error) / math.sqrt(weight[row.table]) for row in rows]
     return np.array(logs)
 
 
-def fit(everything: bool) -> tuple[Fitted, np.ndarray]:
+def fit(everything: bool, without: str) -> tuple[Fitted, np.ndarray]:
     """The best constants, and one standard error of each."""
     start = np.array([c.value for c in CONSTANTS])
     starts = [start * scale for scale in (1.0, 0.6, 1.6)]
     found = [
         least_squares(
-            residuals, at, bounds=(0, np.inf), x_scale=start, diff_step=1e-3, args=(everything,)
+            residuals,
+            at,
+            bounds=(0, np.inf),
+            x_scale=start,
+            diff_step=1e-3,
+            args=(everything, without),
         )
         for at in starts
     ]
@@ -72,8 +78,12 @@ def show(made: Validation) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--all", action="store_true", help="fit to all rows")
-    everything = parser.parse_args().all
-    values, errors = fit(everything)
+    tables = [t["name"] for t in published() if t["kind"] != "published"]
+    parser.add_argument(
+        "--without", choices=tables, default="", help="leave a table out of the fit"
+    )
+    asked = parser.parse_args()
+    values, errors = fit(asked.all, asked.without)
     for constant, error in zip(CONSTANTS, errors, strict=True):
         new = values[constant.name]
         print(

@@ -42,13 +42,14 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "jax_compilation_cache_dir": str(path),
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
-        "jax_disable_most_optimizations": True,
     }
     before = {name: getattr(jax.config, name) for name in changes}
     for name, value in changes.items():
         jax.config.update(name, value)
+    jax.config.update("jax_disable_most_optimizations", True)
     compilation_cache.reset_cache()
     yield path
+    jax.config.update("jax_disable_most_optimizations", False)
     for name, value in before.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()

@@ -62,10 +62,11 @@ def test_the_report_fits_the_terminal(
     generate: Command, monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    report = generate("a b", "--prefill-mesh", "2x3").out.split("\n\n")[1].splitlines()
+    meshes = ("--mesh", "2x3", "--prefill-mesh", "3x2")
+    report = generate("a b", *meshes).out.split("\n\n")[1].splitlines()
     assert max(map(len, report)) < 80
     assert len(report) == 9  # two lines of what ran, seven of table: nothing wrapped
-    assert "(prefill: 2x3)" in report[1]
+    assert "2x3 simulated cores (prefill: 3x2)" in report[1]
 
 
 def test_quiet_is_the_text_alone(generate: Command) -> None:
@@ -176,19 +177,16 @@ def test_sampling_is_by_default_as_the_checkpoints_authors_say(
     assert asked != greedy("a b")
 
 
-def test_ignore_eos_goes_on_where_the_text_would_end(command: Command, generate: Command) -> None:
-    """Sampling at a high temperature meets the end token soon."""
-    hot = ("--temperature", "5", "--seed", "5", "--max-tokens", "120")
-    whole = only(generate("a b", *hot, "--json"))
-    end = load_tokenizer(PLAIN).eos_ids[0]
-    assert end in whole["output_tokens"]
-    assert whole["finish_reason"] == "length"
-    ends = only(
-        command("generate", "a b", "--model", str(PLAIN), "--mesh", "1x1", *hot, "--json")
-    )
-    assert ends["finish_reason"] == "stop"
-    upto = whole["output_tokens"].index(end) + 1
-    assert ends["output_tokens"] == whole["output_tokens"][:upto]
+def test_ignore_eos_goes_on_where_the_text_would_end(
+    command: Command, generate: Command, tmp_path: Path
+) -> None:
+    tokens = only(generate("a b", "--json"))["output_tokens"]
+    ending = Path(shutil.copytree(PLAIN, tmp_path / "ending"))
+    (ending / "generation_config.json").write_text(json.dumps({"eos_token_id": tokens[2]}))
+    assert only(generate("a b", "--json", model=ending))["output_tokens"] == tokens
+    ended = only(command("generate", "a b", "--model", str(ending), "--mesh", "1x1", "--json"))
+    assert ended["finish_reason"] == "stop"
+    assert ended["output_tokens"] == tokens[: tokens.index(tokens[2]) + 1]
 
 
 def test_a_stop_string_ends_the_text_before_it(generate: Command) -> None:
@@ -225,4 +223,3 @@ def test_the_shipped_checkpoint_is_the_default(command: Command) -> None:
     ran = command("generate", "Once", "--mesh", "1x1", "--max-tokens", "4", "--temperature", "0")
     assert ran.code == 0
     assert ran.out.startswith("Once")
-

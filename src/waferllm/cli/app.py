@@ -9,7 +9,10 @@ import typer
 
 from waferllm.cli.chips import chips
 from waferllm.cli.generate import generate
+from waferllm.cli.interrupt import leave_at_once
 from waferllm.cli.plan import plan
+from waferllm.cli.predict import predict_app
+from waferllm.cli.validate import validate
 from waferllm.errors import WaferError
 
 MISTAKE = 2
@@ -25,6 +28,8 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(plan)
 app.command()(chips)
+app.add_typer(predict_app, name="predict")
+app.command()(validate)
 
 
 @app.callback(invoke_without_command=True)
@@ -41,8 +46,10 @@ def _version(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; exits the process.
 
-    Typer makes 130 of Ctrl-C, 2 of an unknown option, and is quiet when the reader of a pipe has gone.
+    Typer exits with 2 for an unknown option, and quietly when the reader of a pipe has gone.
     """
+    if argv is None:
+        leave_at_once()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal without Unicode shows ? for the rest
             stream.reconfigure(errors="replace")

@@ -45,7 +45,9 @@ def check(
 def ast(
     file: Annotated[Path, typer.Argument(help="A CSL file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
-    as_csl: Annotated[bool, typer.Option("--csl", help="Print CSL again, one layout for all.")] = False,
+    as_csl: Annotated[
+        bool, typer.Option("--csl", help="Print CSL again, one layout for all.")
+    ] = False,
 ) -> None:
     """Print a file's syntax tree."""
     from waferllm.csl import show
@@ -99,5 +101,3 @@ def _show_layout(found: "Layout") -> None:
         typer.echo(f"  {code.path.name}: {len(positions)} PE(s), first {positions[0]}")
     for each in found.exports.values():
         typer.echo(f"  {each.name}: {each.type}{', mutable' if each.mutable else ''}")
-
-

@@ -1,11 +1,9 @@
 """One run of `generate`: open the model, stream the text, close with the report."""
 
 import json as jsonlib
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from waferllm.chip import Chip, load_chip
 from waferllm.chip import chip as named_chip
 from waferllm.cli.generate import DEFAULT_TOKENS
+from waferllm.cli.interrupt import INTERRUPTED, Patience
 from waferllm.engine.core import Event, Interrupted
 from waferllm.engine.llm import LLM
 from waferllm.engine.params import SamplingParams
@@ -61,27 +60,32 @@ class Session:
     def run(
         self, texts: Sequence[str], *, sampling: dict[str, Any], ending: dict[str, Any]
     ) -> None:
-        """Generate, print, report. Raises KeyboardInterrupt if interrupted, after what there is."""
+        """Generate, print, report. Raises Exit with 130 if interrupted, after what there is."""
         prompts = [self._encode(text) for text in texts]
         params = [self._params(len(ids), sampling, ending) for ids in prompts]
         self._warm(len(prompts))
         printer = _Printer([""] * len(texts) if self.chat else texts, stream=not self.as_json)
+
+        def show(event: Event) -> None:
+            printer.event(event)
+            patience.token()
+
         began = time.perf_counter()
-        try:
-            outputs, interrupted = self.llm.generate(prompts, params, on_event=printer.event), False
-        except Interrupted as stopped:
-            outputs, interrupted = stopped.outputs, True
-        wall_s = time.perf_counter() - began
-        if self.as_json and outputs:
-            with _undisturbed():
+        with Patience() as patience:
+            try:
+                outputs = self.llm.generate(prompts, params, on_event=show)
+            except Interrupted as stopped:
+                outputs = stopped.outputs
+            wall_s = time.perf_counter() - began
+            if self.as_json:
                 self._print_json(outputs, wall_s)
-        elif outputs:
-            printer.close(outputs)
-            if not self.quiet:
-                shown = report(self.llm, outputs, wall_s, self._plan(outputs))
-                Console(highlight=False).print(shown)
-        if interrupted:
-            raise KeyboardInterrupt
+            else:
+                printer.close(outputs)
+        if not (self.as_json or self.quiet):
+            shown = report(self.llm, outputs, wall_s, self._plan(outputs))
+            Console(highlight=False).print(shown)
+        if patience.heard:
+            raise typer.Exit(INTERRUPTED)
 
     def _encode(self, text: str) -> list[int]:
         tokenizer = self.llm.tokenizer
@@ -176,16 +180,6 @@ class _Printer:
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """No Ctrl-C inside: it takes under a second, and half an object is no JSON."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _check_report(llm: LLM, grid: Mesh, chip: Chip) -> None:

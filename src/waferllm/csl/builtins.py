@@ -36,10 +36,10 @@ RUNTIME = frozenset(
     """mov16 mov32 add16 addc16 sub16 subc16 mul16 add32 sub32 and16 or16 xor16 sll16 slr16 sar16
     popcnt clz ctz ffs fmovh fmovs faddh fadds faddhs fsubh fsubs fmulh fmuls fmach fmacs fmachs
     fnegh fnegs fabsh fabss fmaxh fmaxs fscaleh fscales fnormh fnorms fh2s fs2h fh2xp16 fs2xp16
-    xp162fh xp162fs dfilt map random16 set_active_prng load_to_dsr load_to_dsr_xdsr
+    xp162fh xp162fs dfilt map random16 set_active_prng load_to_dsr_xdsr
     load_to_dsr_xdsr_sr get_config_unchecked set_config_unchecked queue_flush ptrcast assert_runtime
     get_tensor_ptr get_symbol_value print""".split()
 ) - {"assert_runtime", "print"}
 
 # The modules below enter their builtins when they are imported.
-from waferllm.csl import builtins_layout, builtins_tile, builtins_values  # noqa: E402, F401
+from waferllm.csl import builtins_dsd, builtins_layout, builtins_tile, builtins_values  # noqa: E402, F401

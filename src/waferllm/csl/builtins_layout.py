@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from waferllm.csl import syntax as s
 from waferllm.csl import types as t
+from waferllm.csl.arguments import as_number, as_struct, as_text, as_type
 from waferllm.csl.builtins import builtin
 from waferllm.csl.color_config import ConfigReader
 from waferllm.csl.diagnostics import CslError, Diagnostic, fail
@@ -61,12 +62,12 @@ def _builder(ev: "Evaluator", node: s.Builtin) -> LayoutBuilder:
     return ev.collector
 
 
-def _position(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> tuple[LayoutBuilder, Position]:
+def _position(
+    ev: "Evaluator", node: s.Builtin, args: list[Value]
+) -> tuple[LayoutBuilder, Position]:
     builder = _builder(ev, node)
     if builder.rectangle is None:
         fail(f"@{node.name} before @set_rectangle", node.span)
-    from waferllm.csl.builtins_values import as_number
-
     x, y = (as_number(a, n.span) for a, n in zip(args[:2], node.args[:2], strict=True))
     width, height = builder.rectangle
     if not (0 <= x < width and 0 <= y < height):
@@ -77,8 +78,6 @@ def _position(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> tuple[Layo
 
 @builtin("set_rectangle", 2)
 def _set_rectangle(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
-    from waferllm.csl.builtins_values import as_number
-
     builder = _builder(ev, node)
     if builder.rectangle is not None:
         fail("@set_rectangle is called twice", node.span)
@@ -91,8 +90,6 @@ def _set_rectangle(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value
 
 @builtin("set_tile_code", 3, 4)
 def _set_tile_code(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
-    from waferllm.csl.builtins_values import as_struct, as_text
-
     builder, position = _position(ev, node, args)
     builder.once(position, None, f"the code of PE {position}", node.span)
     importer = Path(node.span.source.name)
@@ -109,7 +106,9 @@ def _set_color_config(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Va
     color = args[2]
     if color.type != t.COLOR:
         hint = "@get_color(3) makes a color"
-        fail(f"expected a color, got {show(color)} of type {type_of(color)}", node.args[2].span, hint)
+        fail(
+            f"expected a color, got {show(color)} of type {type_of(color)}", node.args[2].span, hint
+        )
     builder.once(position, color.data, f"color {color.data} of PE {position}", node.span)
     config = builder.reader.read(args[3], node.args[3].span)
     builder.colors.setdefault(position, {})[color.data] = config
@@ -118,8 +117,6 @@ def _set_color_config(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Va
 
 @builtin("export_name", 2, 3)
 def _export_name(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
-    from waferllm.csl.builtins_values import as_text, as_type
-
     builder = _builder(ev, node)
     name = as_text(args[0], node.args[0].span)
     type_ = as_type(args[1], node.args[1].span)
@@ -132,5 +129,3 @@ def _export_name(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
         fail(f"'{name}' is exported twice", node.span)
     builder.exports[name] = ExportedName(name, type_, mutable)
     return VOID
-
-

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from waferllm.csl import syntax as s
 from waferllm.csl import types as t
+from waferllm.csl.arguments import as_array, as_number, as_struct, as_text, as_type
 from waferllm.csl.builtins import UNLIMITED, builtin
 from waferllm.csl.diagnostics import CslError, fail, nearest, unsupported
 from waferllm.csl.operators import bitcast, cast, coerce, is_integer
@@ -19,7 +20,6 @@ from waferllm.csl.values import (
     boolean,
     default,
     integer,
-    is_struct,
     is_tuple,
     show,
     struct_of,
@@ -30,42 +30,6 @@ if TYPE_CHECKING:
     from waferllm.csl.evaluate import Evaluator
 
 LONGEST_STRING = 1 << 20
-
-
-def as_type(value: Value, span: Span) -> t.Type:
-    """An argument that must be a type."""
-    if value.type != t.TYPE:
-        fail(f"expected a type, got {show(value)}", span)
-    return value.data
-
-
-def as_array(value: Value, span: Span) -> t.ArrayType:
-    """An argument that must be an array type."""
-    found = as_type(value, span)
-    if not isinstance(found, t.ArrayType):
-        fail(f"expected an array type, got {found}", span, "for example [4]f16")
-    return found
-
-
-def as_text(value: Value, span: Span) -> str:
-    """An argument that must be a string."""
-    if value.type != t.COMPTIME_STRING:
-        fail(f"expected a comptime_string, got {show(value)} of type {type_of(value)}", span)
-    return value.data.decode("utf-8", "backslashreplace")
-
-
-def as_number(value: Value, span: Span) -> int:
-    """An argument that must be an integer."""
-    if not is_integer(value.type):
-        fail(f"expected an integer, got {show(value)} of type {type_of(value)}", span)
-    return value.data
-
-
-def as_struct(value: Value, span: Span) -> dict[str, Value]:
-    """An argument that must be a struct."""
-    if not is_struct(value):
-        fail(f"expected a struct, got {show(value)} of type {type_of(value)}", span)
-    return value.data
 
 
 # --- Conversions and types -------------------------------------------------------------------
@@ -148,7 +112,10 @@ builtin("assert", 1)(_comptime_assert)
 
 @builtin("comptime_print", 1, UNLIMITED)
 def _comptime_print(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
-    shown = (as_text(a, n.span) if a.type == t.COMPTIME_STRING else show(a) for a, n in zip(args, node.args, strict=True))
+    shown = (
+        as_text(a, n.span) if a.type == t.COMPTIME_STRING else show(a)
+        for a, n in zip(args, node.args, strict=True)
+    )
     ev.printed.append(" ".join(shown))
     return VOID
 
@@ -226,7 +193,9 @@ def _range(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
         fail("@range takes a type and one bound, or a type, start, stop and step", node.span)
     if not is_integer(element):
         fail(f"@range counts in integers, not in {element}", node.args[0].span)
-    numbers = [coerce(a, element, n.span).data for a, n in zip(args[1:], node.args[1:], strict=True)]
+    numbers = [
+        coerce(a, element, n.span).data for a, n in zip(args[1:], node.args[1:], strict=True)
+    ]
     start, stop, step = (0, numbers[0], 1) if len(numbers) == 1 else numbers
     if step == 0:
         fail("@range with a step of 0 never ends", node.args[3].span)
@@ -346,11 +315,12 @@ def _get_rectangle(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value
 
 @builtin("import_module", 1, 2, lazy=True)
 def _import_module(ev: "Evaluator", node: s.Builtin, scope: Scope) -> Value:
-    name = as_text(ev.value(node.args[0], scope), node.args[0].span)
+    named, *rest = node.args
+    name = as_text(ev.value(named, scope), named.span)
     params: dict[str, Value] = {}
-    if len(node.args) > 1:
-        params = as_struct(ev.value(node.args[1], scope), node.args[1].span)
-    path = ev.files.resolve(name, scope.module.path, node.args[0].span)
+    for each in rest:
+        params = as_struct(ev.value(each, scope), each.span)
+    path = ev.files.resolve(name, scope.module.path, named.span)
     try:
         return Value(t.IMPORTED_MODULE, ev.instantiate(path, params, node.span))
     except CslError as error:

@@ -13,9 +13,11 @@ from waferllm.csl.source import Span
 from waferllm.csl.values import Value, freeze, is_struct, is_tuple, show, type_of
 
 POP_MODES = ("no_pop", "always_pop", "pop_on_advance", "pop_on_advance_nop")
+# fast_mode is used by published programs and not documented; it is kept for the machine to judge.
 FILTER_FIELDS = {
     "counter": {
         "count_data", "count_control", "init_counter", "limit1", "max_counter", "filter_control",
+        "fast_mode",
     },
     "sparse_counter": {
         "count_data", "count_control", "init_counter", "limit1", "limit2", "max_counter",
@@ -40,7 +42,9 @@ class ConfigReader:
 
 
 def _config(value: Value, span: Span) -> ColorConfig:
-    fields = _fields(value, {"routes", "switches", "filter", "teardown"}, "a color's configuration", span)
+    fields = _fields(
+        value, {"routes", "switches", "filter", "teardown"}, "a color's configuration", span
+    )
     if "routes" not in fields:
         fail("a color's configuration needs routes", span, ".{ .routes = .{ .rx = …, .tx = … } }")
     allowed = {"rx", "tx", "pop_mode", "color_swap_x", "color_swap_y"}
@@ -107,7 +111,7 @@ def _filter(value: Value, span: Span) -> tuple[tuple[str, int | bool | str], ...
             continue
         if name not in FILTER_FIELDS[kind]:
             fail(f"a filter of kind {kind} has no '{name}'", span)
-        boolean = name in {"count_data", "count_control", "filter_control"}
+        boolean = name in {"count_data", "count_control", "filter_control", "fast_mode"}
         found.append((name, _flag(each, name, span) if boolean else _number(each, name, span)))
     return tuple(found)
 

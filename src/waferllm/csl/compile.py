@@ -8,10 +8,11 @@ from waferllm.csl import types as t
 from waferllm.csl.builtins_layout import LayoutBuilder
 from waferllm.csl.diagnostics import fail
 from waferllm.csl.evaluate import LOOP_BUDGET, Evaluator
-from waferllm.csl.layout import Layout
+from waferllm.csl.layout import Layout, TileCode
 from waferllm.csl.modules import Files, ModuleInstance
 from waferllm.csl.places import Scope
 from waferllm.csl.target import ROUTABLE_COLORS, Target
+from waferllm.csl.tile import Tile, TileBuilder
 from waferllm.csl.values import Value, boolean, integer
 from waferllm.errors import InputError
 
@@ -43,6 +44,30 @@ def evaluate_layout(
 
     ev.guarded(work, block.span)
     return builder.finish(block.span, ev.printed)
+
+
+def evaluate_tile(
+    code: TileCode,
+    rectangle: tuple[int, int],
+    *,
+    target: Target | None = None,
+    files: Files | None = None,
+    loop_budget: int = LOOP_BUDGET,
+) -> Tile:
+    """Evaluate one PE's globals and comptime blocks; function bodies are left alone."""
+    files = files or Files()
+    ev = Evaluator(target or Target(), files, loop_budget)
+    ev.collector = builder = TileBuilder(rectangle)
+    span = files.load(code.path).span
+
+    def work() -> ModuleInstance:
+        module = ev.instantiate(code.path, code.params, span)
+        for each in builder.modules:
+            for place in filter(lambda g: g.module.is_given(g.decl), each.globals()):
+                place.get()
+        return module
+
+    return builder.finish(ev.guarded(work, span), ev.printed)
 
 
 def read_params(text: str) -> dict[str, Value]:

@@ -1,10 +1,9 @@
 """What a compiler says when it stops: the place, the line, what was got, what was expected, what next."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal, NoReturn
-
-from collections.abc import Iterable
 
 from waferllm.csl.source import Span
 from waferllm.errors import WaferError

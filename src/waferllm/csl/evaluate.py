@@ -10,8 +10,9 @@ from typing import Any
 
 from waferllm.csl import syntax as s
 from waferllm.csl import types as t
+from waferllm.csl.arguments import as_text
 from waferllm.csl.diagnostics import CslError, fail, nearest, unsupported
-from waferllm.csl.modules import Files, ModuleInstance, PREDECLARED
+from waferllm.csl.modules import PREDECLARED, Files, ModuleInstance
 from waferllm.csl.operators import binary, coerce, is_integer, unary
 from waferllm.csl.places import Constant, Global, Part, Scope, Variable, store
 from waferllm.csl.source import Span
@@ -139,12 +140,14 @@ class Evaluator:
         """A new instance of a file, its params bound and its comptime blocks run."""
         module = ModuleInstance(path, self.files.load(path), params, self._initial)
         module.check_params(span)
+        if hasattr(self.collector, "modules"):
+            self.collector.modules.append(module)
         if self._imports >= DEEPEST_IMPORT:
             fail(f"modules import each other more than {DEEPEST_IMPORT} deep", span)
         self._imports += 1
         try:
             for each in module.globals():
-                if each.decl.kind == "param":
+                if each.decl.kind == "param" and module.is_given(each.decl):
                     each.get()
             for item in module.tree.items:
                 if isinstance(item, s.ComptimeBlock):
@@ -158,6 +161,8 @@ class Evaluator:
     def _initial(self, place: Global) -> Value:
         """The first value of a global."""
         decl, scope = place.decl, Scope(None, place.module)
+        if not place.module.is_given(decl):
+            fail(f"param '{decl.name}' is not given", decl.span, "nor does it have a default")
         given = place.module.params.get(decl.name) if decl.kind == "param" else None
         wanted = self.type(decl.type, scope) if decl.type else None
         if given is None:
@@ -210,9 +215,9 @@ class Evaluator:
 
     def _name(self, node: s.Name, scope: Scope) -> Value:
         found = self.find(node, scope)
-        if type(found) is Value:
+        if isinstance(found, Value):
             return found
-        if type(found) is Global:
+        if isinstance(found, Global):
             return self._known(found, node.span)
         return found.get()
 
@@ -242,7 +247,9 @@ class Evaluator:
             return self._element_place(node, scope)
         if isinstance(node, s.Builtin) and node.name == "field" and len(node.args) == 2:
             name = self.value(node.args[1], scope)
-            return self._part(self.place(node.args[0], scope), _text(name, node.args[1].span), node)
+            return self._part(
+                self.place(node.args[0], scope), as_text(name, node.args[1].span), node
+            )
         fail("only what has a name has an address", node.span)
 
     def _target(self, pointer: Value, span: Span) -> Place:
@@ -311,7 +318,7 @@ class Evaluator:
         if node.op in {"and", "or"}:
             for side in (left, None):
                 if side is None:
-                    side = self.value(node.right, scope)  # noqa: PLW2901
+                    side = self.value(node.right, scope)
                 if side.type != t.BOOL:
                     fail(f"'{node.op}' takes bools, got {type_of(side)}", node.span)
                 if side.data == (node.op == "or"):
@@ -610,12 +617,6 @@ def flat_index(type_: t.ArrayType, indices: list[int], span: Span) -> int:
             )
         flat = flat * length + index
     return flat
-
-
-def _text(value: Value, span: Span) -> str:
-    if value.type != t.COMPTIME_STRING:
-        fail(f"expected a comptime_string, got {type_of(value)}", span)
-    return value.data.decode("utf-8", "backslashreplace")
 
 
 def _no_field(held: Value, name: str, span: Span) -> Value:

@@ -1,7 +1,8 @@
 """Text to tokens: one regular expression, and a message for what it does not match."""
 
+import math
 import re
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from waferllm.csl.diagnostics import fail
 from waferllm.csl.source import Source, Span
@@ -70,7 +71,7 @@ def tokens(source: Source) -> list[Token]:
     return found
 
 
-def _no_token(source: Source, at: int) -> None:
+def _no_token(source: Source, at: int) -> NoReturn:
     char = source.text[at]
     here = Span(source, at, at + 1)
     if char in "\"'":
@@ -99,7 +100,7 @@ def _number(source: Source, text: str, at: int) -> Token:
     if digits.isdigit():
         return Token("int", int(digits), at, here.end)
     value = float(digits)
-    if value in (float("inf"),):
+    if math.isinf(value):
         fail(f"'{text}' is too large for a comptime_float", here)
     return Token("float", value, at, here.end)
 

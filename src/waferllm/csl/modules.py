@@ -124,15 +124,16 @@ class ModuleInstance:
         return list(self._names)
 
     def check_params(self, span: Span) -> None:
-        """Stop if a parameter was given that the file does not declare, or one it needs is missing."""
-        declared = {g.decl.name: g.decl for g in self.globals() if g.decl.kind == "param"}
+        """Stop if a parameter was given that the file does not declare."""
+        declared = [each.decl.name for each in self.globals() if each.decl.kind == "param"]
         for name in self.params:
             if name not in declared:
                 hint = nearest(name, declared) or f"it has: {', '.join(declared) or 'none'}"
                 fail(f"{self.path.name} has no param '{name}'", span, hint)
-        for name, decl in declared.items():
-            if decl.init is None and name not in self.params:
-                fail(f"param '{name}' is not given", decl.span, "it has no value of its own")
+
+    def is_given(self, decl: s.VarDecl) -> bool:
+        """Whether a param has a value; one that nothing uses need not have any."""
+        return decl.kind != "param" or decl.init is not None or decl.name in self.params
 
     def __repr__(self) -> str:
         return f"module {self.path.name}"

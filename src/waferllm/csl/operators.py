@@ -34,7 +34,7 @@ def coerce(value: Value, wanted: t.Type, span: Span) -> Value:
     A known integer goes into any integer type that holds it; this accepts a little more than the
     documentation states for integers that already have a type.
     """
-    if value.type == wanted or wanted == t.ANYTYPE:
+    if wanted in (value.type, t.ANYTYPE):
         return value
     found = _coerced(value, wanted, span)
     if found is None:
@@ -46,8 +46,10 @@ def coerce(value: Value, wanted: t.Type, span: Span) -> Value:
 
 
 def _described(value: Value) -> str:
-    if value.type in {t.FUNCTION, t.IMPORTED_MODULE, t.VOID}:
-        return show(value) if value.type == t.FUNCTION else f"a value of type {value.type}"
+    if isinstance(value.type, t.PointerType) or value.type in {t.IMPORTED_MODULE, t.VOID}:
+        return f"a value of type {value.type}"
+    if value.type == t.FUNCTION:
+        return show(value)
     return f"{show(value)} of type {type_of(value)}"
 
 
@@ -84,7 +86,8 @@ def _coerced_pointer(value: Value, wanted: t.PointerType) -> Value | None:
         return None
     target = have.target
     if wanted.many and not have.many and isinstance(target, t.ArrayType):
-        target = target.element if len(target.dimensions) == 1 else target
+        # The documentation asks for rank one; published programs pass any rank, row-major.
+        target = target.element
     return Value(wanted, value.data) if target == wanted.target else None
 
 

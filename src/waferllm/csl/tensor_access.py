@@ -39,7 +39,10 @@ def tensor_access(ev: "Evaluator", node: s.TensorAccess, scope: Scope) -> Value:
     for far in ([max(0, each - 1) for each in extents], [2] * len(extents)):
         expected = offset + sum(n * step for n, step in zip(far, steps, strict=True))
         if _flat(ev, node, scope, lengths, far) != expected:
-            fail("the index is not affine: a sum of constants and constants times variables", access.span)
+            fail(
+                "the index is not affine: a sum of constants and constants times variables",
+                access.span,
+            )
     return struct_of(
         {
             "base_address": base,

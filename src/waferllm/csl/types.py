@@ -148,7 +148,7 @@ LOCAL_TASK_ID, DATA_TASK_ID = NamedType("local_task_id"), NamedType("data_task_i
 CONTROL_TASK_ID = NamedType("control_task_id")
 INPUT_QUEUE, OUTPUT_QUEUE = NamedType("input_queue"), NamedType("output_queue")
 MEM1D, MEM4D, CIRCBUF = NamedType("mem1d_dsd"), NamedType("mem4d_dsd"), NamedType("circbuf_dsd")
-FABIN, FABOUT, FIFO = NamedType("fabin_dsd"), NamedType("fabout_dsd"), NamedType("dsd_fifo")
+FABIN, FABOUT, FIFO = NamedType("fabin_dsd"), NamedType("fabout_dsd"), NamedType("FIFO")
 DSR_DEST, DSR_SRC0, DSR_SRC1 = NamedType("dsr_dest"), NamedType("dsr_src0"), NamedType("dsr_src1")
 XDSR = NamedType("xdsr")
 ANYTYPE, FUNCTION = NamedType("anytype"), NamedType("function")
@@ -166,7 +166,7 @@ PRIMITIVES: dict[str, Type] = {
         for t in (
             VOID, BOOL, TYPE, COMPTIME_INT, COMPTIME_FLOAT, COMPTIME_STRING, COMPTIME_STRUCT,
             IMPORTED_MODULE, DIRECTION, RANGE, COLOR, UT_ID, LOCAL_TASK_ID, DATA_TASK_ID,
-            CONTROL_TASK_ID, INPUT_QUEUE, OUTPUT_QUEUE, MEM1D, MEM4D, CIRCBUF, FABIN, FABOUT, FIFO,
+            CONTROL_TASK_ID, INPUT_QUEUE, OUTPUT_QUEUE, MEM1D, MEM4D, CIRCBUF, FABIN, FABOUT,
             DSR_DEST, DSR_SRC0, DSR_SRC1, XDSR,
         )
     },

@@ -58,7 +58,8 @@ class Program:
 
     `Program(kernel, mesh=(4, 4), shapes=[(256, 256), (256, 256)])` takes the layouts from the kernel.
     `Program(core, mesh=..., inputs=[...], outputs=...)` states them: `inputs` is one `Spec` (or pytree
-    of them) per argument, `outputs` a pytree of `Spec` like the result.
+    of them) per argument, `outputs` a pytree of `Spec` like the result; without it a program can be read
+    and costed, but not run.
     """
 
     def __init__(
@@ -96,7 +97,9 @@ class Program:
         return traced
 
     def _check_results(self, results: Any) -> None:
-        """Refuse a core function that does not return what `outputs` says."""
+        """Refuse a core function that does not return what `outputs` says, if it says anything."""
+        if self.outputs is None:
+            return
         said, structure = jax.tree.flatten(self.outputs, is_leaf=_is_spec)
         if jax.tree.structure(results) != structure:
             raise InputError(

@@ -38,6 +38,8 @@ def run(program: Program, *arrays: Any, devices: jax.sharding.Mesh | None = None
     With `devices`, a JAX mesh with axes "y" and "x" of the program's size, every core is a device;
     otherwise all cores are simulated in this process. Arrays of other dtypes or shapes are refused.
     """
+    if program.outputs is None:
+        raise InputError(f"{program.name} states no outputs. Give Program a Spec for its result.")
     specs, structure = jax.tree.flatten(program.inputs, is_leaf=_is_spec)
     leaves = jax.tree.leaves(arrays)
     if len(leaves) != len(specs):

@@ -128,7 +128,10 @@ class Prediction:
             "floors": floors,
             "plmr": {
                 "complies": self.compliance.holds,
-                **{v.letter: {"holds": v.holds, "reason": v.reason} for v in self.compliance.verdicts},
+                **{
+                    v.letter: {"holds": v.holds, "reason": v.reason}
+                    for v in self.compliance.verdicts
+                },
             },
             "chip": chip_json(self.chip),
             "constants": constants_json(),
@@ -303,9 +306,7 @@ def _group_cores(mesh: Mesh, groups: int | None) -> int | None:
     return size if size > 1 else None
 
 
-def _grouped(
-    groups: Groups, mesh: Mesh, made: Callable[[int | None], Prediction]
-) -> Prediction:
+def _grouped(groups: Groups, mesh: Mesh, made: Callable[[int | None], Prediction]) -> Prediction:
     """The prediction for a number of groups; "auto" tries them around sqrt(side), None is published."""
     if groups is None or isinstance(groups, int):
         return made(groups)

@@ -15,7 +15,9 @@ def render(made: Prediction) -> RenderableType:
     """Time, breakdown and compliance of one prediction."""
     chip = made.chip
     asked = ", ".join(f"{key} {value}" for key, value in made.question.items())
-    head = Table(title=f"{asked}\non {made.grid} cores of {chip.name} (predicted)", show_header=False)
+    head = Table(
+        title=f"{asked}\non {made.grid} cores of {chip.name} (predicted)", show_header=False
+    )
     head.add_row("cycles", show_count(made.cycles))
     head.add_row("time", f"{made.seconds * 1e6:,.2f} us at {chip.clock_hz / 1e9:.3g} GHz")
     if made.tokens_per_s is not None and made.cycles_per_layer is not None:

@@ -1,0 +1,158 @@
+"""Builtins that make descriptors: DSDs, DSRs. Values only; what they do is the machine's."""
+
+from typing import TYPE_CHECKING
+
+from waferllm.csl import syntax as s
+from waferllm.csl import types as t
+from waferllm.csl.arguments import as_number, as_struct, as_type
+from waferllm.csl.builtins import builtin
+from waferllm.csl.diagnostics import fail, nearest
+from waferllm.csl.operators import coerce
+from waferllm.csl.places import Scope
+from waferllm.csl.source import Span
+from waferllm.csl.values import Dsd, Dsr, Value, integer, is_struct, show, struct_of, type_of
+
+if TYPE_CHECKING:
+    from waferllm.csl.evaluate import Evaluator
+
+_MEMORY = {"tensor_access", "base_address", "offset", "stride", "extent", "wavelet_index_offset"}
+_FABRIC = {"extent", "fabric_color", "priority", "simd_mode", "control", "wavelet_index_offset"}
+FIELDS = {
+    t.MEM1D: _MEMORY,
+    t.MEM4D: _MEMORY,
+    t.CIRCBUF: _MEMORY | {"wraparound"},
+    t.FABIN: _FABRIC | {"input_queue", "control_transform"},
+    t.FABOUT: _FABRIC | {"output_queue", "control_transform", "advance_switch", "zero"},
+}
+NEEDED = {
+    t.MEM1D: ("base_address", "extent"),
+    t.MEM4D: ("base_address", "extent"),
+    t.CIRCBUF: ("base_address", "extent"),
+    t.FABIN: ("extent",),
+    t.FABOUT: ("extent",),
+}
+_ACCESS = {"base_address", "offset", "stride", "extent"}
+FIFO_FIELDS = {"activate_push", "activate_pop", "empty_action", "full_action"}
+DSR_COUNT = {t.DSR_DEST: 16, t.DSR_SRC0: 16, t.DSR_SRC1: 16, t.XDSR: 16}
+
+
+@builtin("get_dsd", 2)
+def _get_dsd(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
+    kind, span = as_type(args[0], node.args[0].span), node.args[1].span
+    if kind not in FIELDS:
+        fail(
+            f"{kind} is not a kind of DSD", node.args[0].span, nearest(str(kind), map(str, FIELDS))
+        )
+    fields = dict(as_struct(args[1], span))
+    for name in fields:
+        if name not in FIELDS[kind]:
+            fail(f"a {kind} has no '{name}'", span, nearest(name, FIELDS[kind]))
+    access = fields.pop("tensor_access", None)
+    if access is not None:
+        given = as_struct(access, span)
+        twice = given.keys() & fields.keys()
+        if twice or given.keys() - _ACCESS:
+            bad = sorted(twice or given.keys() - _ACCESS)[0]
+            fail(
+                f"'{bad}' of the tensor_access {'is given twice' if twice else 'is unknown'}", span
+            )
+        fields |= given
+    for name in NEEDED[kind]:
+        if name not in fields:
+            fail(f"a {kind} needs '{name}'", span)
+    return Value(kind, Dsd(_memory(fields, kind, span) if "base_address" in fields else fields))
+
+
+def _memory(fields: dict[str, Value], kind: t.Type, span: Span) -> dict[str, Value]:
+    base = fields["base_address"]
+    if not isinstance(base.type, t.PointerType):
+        hint = "take its address with &"
+        fail(
+            f"base_address: expected a pointer, got {show(base)} of type {type_of(base)}",
+            span,
+            hint,
+        )
+    extents = _numbers(fields["extent"], t.U16, span)
+    ones = struct_of({str(at): integer(1) for at in range(len(extents))})
+    strides = _numbers(fields.get("stride", ones), t.I8 if kind == t.MEM1D else t.I16, span)
+    most = 4 if kind == t.MEM4D else 1
+    if len(extents) > most or len(strides) != len(extents):
+        fail(f"a {kind} with {len(extents)} extent(s) and {len(strides)} stride(s)", span)
+    return fields | {
+        "offset": coerce(fields.get("offset", integer(0)), t.I16, span),
+        "stride": struct_of({str(at): each for at, each in enumerate(strides)}),
+        "extent": struct_of({str(at): each for at, each in enumerate(extents)}),
+    }
+
+
+def _numbers(value: Value, wanted: t.Type, span: Span) -> list[Value]:
+    many = list(value.data.values()) if is_struct(value) else [value]
+    return [coerce(each, wanted, span) for each in many]
+
+
+def _dsd(value: Value, kinds: tuple[t.Type, ...], node: s.Builtin) -> dict[str, Value]:
+    if value.type not in kinds:
+        wanted = " or ".join(map(str, kinds))
+        fail(f"@{node.name} takes a {wanted}, got {type_of(value)}", node.args[0].span)
+    return value.data.properties
+
+
+@builtin("increment_dsd_offset", 3)
+def _increment_dsd_offset(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
+    held = _dsd(args[0], (t.MEM1D, t.MEM4D), node)
+    by = coerce(args[1], t.I16, node.args[1].span).data
+    offset = Value(t.I16, t.I16.wrap(held["offset"].data + by))
+    return Value(args[0].type, Dsd(held | {"offset": offset}))
+
+
+@builtin("set_dsd_base_addr", 2)
+def _set_dsd_base_addr(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
+    held = _dsd(args[0], (t.MEM1D, t.MEM4D), node)
+    base = args[1]
+    if not isinstance(base.type, t.PointerType):
+        fail(f"expected a pointer, got {show(base)} of type {type_of(base)}", node.args[1].span)
+    return Value(args[0].type, Dsd(held | {"base_address": base, "offset": integer(0, t.I16)}))
+
+
+@builtin("set_dsd_length", 2)
+def _set_dsd_length(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
+    held = _dsd(args[0], (t.MEM1D, t.FABIN, t.FABOUT), node)
+    extent = coerce(args[1], t.U16, node.args[1].span)
+    new = struct_of({"0": extent}) if args[0].type == t.MEM1D else extent
+    return Value(args[0].type, Dsd(held | {"extent": new}))
+
+
+@builtin("set_dsd_stride", 2)
+def _set_dsd_stride(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
+    held = _dsd(args[0], (t.MEM1D,), node)
+    stride = struct_of({"0": coerce(args[1], t.I8, node.args[1].span)})
+    return Value(args[0].type, Dsd(held | {"stride": stride}))
+
+
+@builtin("get_dsr", 2)
+def _get_dsr(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
+    kind, number = as_type(args[0], node.args[0].span), as_number(args[1], node.args[1].span)
+    if kind not in DSR_COUNT:
+        fail(f"{kind} is not a kind of DSR", node.args[0].span)
+    if not 0 <= number < DSR_COUNT[kind]:
+        fail(f"there is no {kind} {number}", node.args[1].span)
+    return Value(kind, Dsr(str(kind), number))
+
+
+@builtin("allocate_fifo", 1, 2, lazy=True)
+def _allocate_fifo(ev: "Evaluator", node: s.Builtin, scope: Scope) -> Value:
+    place = ev.place(node.args[0], scope)
+    held = place.get()
+    if isinstance(held.type, t.PointerType):
+        place = held.data
+        held = place.get()
+    if not isinstance(held.type, t.ArrayType) or len(held.type.dimensions) != 1:
+        fail(f"expected an array of one dimension, got {type_of(held)}", node.args[0].span)
+    given: dict[str, Value] = {}
+    for options in node.args[1:]:
+        given = as_struct(ev.value(options, scope), options.span)
+        for name in given:
+            if name not in FIFO_FIELDS:
+                fail(f"a FIFO has no '{name}'", options.span, nearest(name, FIFO_FIELDS))
+    buffer = Value(t.PointerType(held.type), place)
+    return Value(t.FIFO, Dsd({"buffer": buffer, **given}))
