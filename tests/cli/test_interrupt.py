@@ -20,10 +20,14 @@ from waferllm.engine.core import Event
 # Says on standard error when the command begins, then when it is where the test wants it.
 SAY = """
 import sys
-from waferllm.cli import main
-print("begun", file=sys.stderr, flush=True)
+from waferllm.cli import app
+leave_at_once = app.leave_at_once
+def say():
+    leave_at_once()
+    print("begun", file=sys.stderr, flush=True)
+app.leave_at_once = say
 {where}
-main()
+app.main()
 """
 FIRST_TOKEN = """
 from waferllm.cli import interrupt
@@ -69,8 +73,10 @@ def generating(compiled: Path, endless: Path) -> Callable[..., subprocess.Popen[
     def start(where: str, *options: str) -> subprocess.Popen[str]:
         long = ("--max-len", "20000", "--max-tokens", "19000", "--ignore-eos", "--mesh", "1x1")
         return subprocess.Popen(
-            [sys.executable, "-c", SAY.format(where=where)]
-            + ["generate", "a b", "--model", str(endless), *long, *options],
+            [
+                *(sys.executable, "-c", SAY.format(where=where)),
+                *("generate", "a b", "--model", str(endless), *long, *options),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from tests.csl.support import PROGRAMS
 from waferllm.cli.csl import csl_app
+from waferllm.csl.diagnostics import CslError
 from waferllm.csl.parser import parse
 from waferllm.csl.source import Source, read_source
 
@@ -34,11 +35,28 @@ def test_ast_prints_an_outline_json_or_csl() -> None:
     assert parse(Source("again", again)) == parse(read_source(path))
 
 
+def test_a_tree_too_deep_to_show_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.csl").write_text("const a = " + "1+" * 20_000 + "1;")
+    for option in ([], ["--json"], ["--csl"]):
+        done = CliRunner().invoke(csl_app, ["ast", str(tmp_path / "deep.csl"), *option])
+        assert isinstance(done.exception, CslError)
+        assert "nested too deeply to be shown" in str(done.exception)
+
+
 def test_layout_says_what_the_block_decided() -> None:
     arguments = ["layout", str(PROGRAMS / "ring.csl"), "--params", "width:4"]
     lines = CliRunner().invoke(csl_app, arguments).output.splitlines()
     assert lines[0] == "width 4"
     assert lines[1] == "4x1 PEs, 4 distinct codes, 6 colors configured, 2 names exported"
+
+
+def test_tiles_say_what_each_code_binds_and_how_much_memory_it_takes() -> None:
+    arguments = ["layout", str(PROGRAMS / "ring.csl"), "--params", "width:3", "--tiles"]
+    lines = CliRunner().invoke(csl_app, arguments).output.splitlines()
+    assert lines[-1] == (
+        "ring_pe.csl at (2, 0) and 0 more: 90 B of variables; "
+        "tasks: done = local_task_id 9, got = data_task_id 3; symbols: data, start"
+    )
 
 
 def test_the_front_end_needs_neither_jax_nor_numpy() -> None:

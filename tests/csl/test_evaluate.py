@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.csl.support import instance, number, value, wrong
 from waferllm.csl import types as t
+from waferllm.csl.builtins import BUILTINS, RUNTIME
 from waferllm.csl.places import Global
 from waferllm.csl.target import Target
 from waferllm.csl.values import Value, integer, show
@@ -256,3 +257,7 @@ def test_an_error_inside_a_function_names_the_call_that_led_to_it() -> None:
 
 def test_a_value_shows_its_type() -> None:
     assert repr(Value(t.COLOR, 3)) == "color: color(3)"
+
+
+def test_a_builtin_has_a_value_at_compile_time_or_runs_on_the_pe_never_both() -> None:
+    assert not RUNTIME & BUILTINS.keys()

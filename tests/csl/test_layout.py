@@ -119,19 +119,25 @@ def test_descriptors_hold_their_properties() -> None:
 ONE_PE = "@set_rectangle(1, 1); "
 LAYOUTS = [
     ('@set_tile_code(0, 0, "pe.csl");', "before @set_rectangle"),
-    ('@set_rectangle(1, 1); @set_rectangle(1, 1);', "called twice"),
-    ('@set_rectangle(2, 1); @set_tile_code(0, 0, "pe.csl");', "PE (1, 0) of the 2x1 rectangle has no code"),
+    ("@set_rectangle(1, 1); @set_rectangle(1, 1);", "called twice"),
+    (
+        '@set_rectangle(2, 1); @set_tile_code(0, 0, "pe.csl");',
+        "PE (1, 0) of the 2x1 rectangle has no code",
+    ),
     ('ONE @set_tile_code(0, 1, "pe.csl");', "outside of the 1x1 rectangle"),
     ('ONE @set_tile_code(0, 0, "no.csl");', "there is no file 'no.csl'"),
     ('ONE for (@range(u16, 2)) |i| @set_tile_code(0, 0, "pe.csl");', "is set twice"),
-    ('ONE @set_color_config(0, 0, 3, .{ .routes = .{} });', "expected a color, got 3"),
-    ('ONE @set_color_config(0, 0, c, .{ .route = .{} });', "did you mean 'routes'?"),
-    ('ONE @set_color_config(0, 0, c, .{ .switches = .{} });', "needs routes"),
-    ('ONE @set_color_config(0, 0, c, .{ .routes = .{ .rx = 1 } });', "expected a direction"),
-    ('ONE for (@range(u16, 2)) |i| { @set_color_config(0, 0, c, .{ .routes = .{} }); }', "color 1 of PE (0, 0) is set twice"),
+    ("ONE @set_color_config(0, 0, 3, .{ .routes = .{} });", "expected a color, got 3"),
+    ("ONE @set_color_config(0, 0, c, .{ .route = .{} });", "did you mean 'routes'?"),
+    ("ONE @set_color_config(0, 0, c, .{ .switches = .{} });", "needs routes"),
+    ("ONE @set_color_config(0, 0, c, .{ .routes = .{ .rx = 1 } });", "expected a direction"),
+    (
+        "ONE for (@range(u16, 2)) |i| { @set_color_config(0, 0, c, .{ .routes = .{} }); }",
+        "color 1 of PE (0, 0) is set twice",
+    ),
     ('@export_name("a", i16); @export_name("a", i16);', "exported twice"),
-    ('@bind_local_task(c, c);', "belongs in a PE's code"),
-]  # fmt: skip
+    ("@bind_local_task(c, c);", "belongs in a PE's code"),
+]
 
 
 @pytest.mark.parametrize(("body", "says"), LAYOUTS)

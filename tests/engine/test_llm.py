@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_refused_with_what_would(llm: LLM) -> None:
     def ask(prompt: int, new: int) -> Any:
         return llm.generate([[1] * prompt], SamplingParams(temperature=0, max_tokens=new))
 
-    with pytest.raises(CapacityError, match="holds 128 tokens.*at most 98 new tokens"):
+    with pytest.raises(CapacityError, match=r"holds 128 tokens.*at most 98 new tokens"):
         ask(30, 99)
     with pytest.raises(CapacityError, match="Shorten the prompt to at most 123 tokens"):
         ask(200, 5)

@@ -8,6 +8,7 @@ from typing import NoReturn
 import typer
 
 from waferllm.cli.chips import chips
+from waferllm.cli.csl import csl_app
 from waferllm.cli.generate import generate
 from waferllm.cli.interrupt import leave_at_once
 from waferllm.cli.plan import plan
@@ -30,6 +31,7 @@ app.command()(plan)
 app.command()(chips)
 app.add_typer(predict_app, name="predict")
 app.command()(validate)
+app.add_typer(csl_app, name="csl")
 
 
 @app.callback(invoke_without_command=True)

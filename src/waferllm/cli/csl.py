@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from waferllm.errors import InputError
+from waferllm.units import show_bytes
 
 if TYPE_CHECKING:
-    from waferllm.csl.layout import Layout
+    from waferllm.csl.layout import Layout, Position
+    from waferllm.csl.tile import Tile
 
 MISTAKE = 2
 
@@ -57,6 +59,7 @@ def ast(
     if as_json and as_csl:
         raise InputError("got both --json and --csl, expected at most one of them")
     tree = parse(read_source(file))
+    show.shallow_enough(tree)
     if as_json:
         typer.echo(json.dumps(show.as_json(tree), indent=1))
     elif as_csl:
@@ -73,9 +76,11 @@ def layout(
     colors: Annotated[list[str] | None, typer.Option("--colors", help="name:number,…")] = None,
     arch: Annotated[str, typer.Option("--arch", help="wse2 or wse3.")] = "wse2",
     import_path: Annotated[list[Path] | None, typer.Option("--import-path")] = None,
+    tiles: Annotated[bool, typer.Option("--tiles", help="Evaluate each PE's code too.")] = False,
 ) -> None:
     """Evaluate a layout block: which PE runs what, and which routes it sets."""
-    from waferllm.csl.compile import evaluate_layout, read_colors, read_params
+    from waferllm.csl.compile import evaluate_layout, evaluate_tile, read_colors, read_params
+    from waferllm.csl.modules import Files
     from waferllm.csl.target import Target
 
     if arch not in {"wse2", "wse3"}:
@@ -86,8 +91,14 @@ def layout(
     for text in colors or []:
         bound |= read_colors(text)
     target = Target(arch="wse3" if arch == "wse3" else "wse2")
-    found = evaluate_layout(file, bound, target=target, import_paths=import_path or [])
+    files = Files(tuple(import_path or []))
+    found = evaluate_layout(file, bound, target=target, files=files)
     _show_layout(found)
+    if not tiles:
+        return
+    for code, positions in found.codes.items():
+        rectangle = (found.width, found.height)
+        _show_tile(positions, evaluate_tile(code, rectangle, target=target, files=files))
 
 
 def _show_layout(found: "Layout") -> None:
@@ -101,3 +112,15 @@ def _show_layout(found: "Layout") -> None:
         typer.echo(f"  {code.path.name}: {len(positions)} PE(s), first {positions[0]}")
     for each in found.exports.values():
         typer.echo(f"  {each.name}: {each.type}{', mutable' if each.mutable else ''}")
+
+
+def _show_tile(positions: "list[Position]", tile: "Tile") -> None:
+    """One distinct code: who runs it, how much memory its variables take, what it binds."""
+    for line in tile.printed:
+        typer.echo(line)
+    tasks = ", ".join(f"{task.decl.name} = {kind} {n}" for (kind, n), task in tile.tasks.items())
+    typer.echo(
+        f"{tile.module.path.name} at {positions[0]} and {len(positions) - 1} more: "
+        f"{show_bytes(tile.data_bytes)} of variables; tasks: {tasks or 'none'}; "
+        f"symbols: {', '.join(tile.symbols) or 'none'}"
+    )

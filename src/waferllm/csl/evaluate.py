@@ -276,14 +276,12 @@ class Evaluator:
         return Part(base, name)
 
     def _element_place(self, node: s.Index, scope: Scope) -> Place:
-        held_type = None
         if not isinstance(node.base, (s.Name, s.Field, s.Index, s.Deref)):
             base: Place = Constant(self.value(node.base, scope), "this", node.span)
         else:
             base = self.place(node.base, scope)
         held = base.get()
-        held_type = held.type
-        if isinstance(held_type, t.PointerType) and held_type.many:
+        if isinstance(held.type, t.PointerType) and held.type.many:
             base = self._target(self.value(node.base, scope), node.span)
             held = base.get()
         indices = [self.number(index, scope) for index in node.indices]

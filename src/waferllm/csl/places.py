@@ -1,14 +1,14 @@
 """Where values stand: variables, globals and parts of both; and the scopes that name them."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from waferllm.csl import types as t
 from waferllm.csl.diagnostics import fail
 from waferllm.csl.operators import coerce
 from waferllm.csl.source import Span
 from waferllm.csl.syntax import VarDecl
-from waferllm.csl.values import Place, Value
+from waferllm.csl.values import Place, Value, type_of
 
 if TYPE_CHECKING:
     from waferllm.csl.modules import ModuleInstance
@@ -79,7 +79,7 @@ class Global:
     runs, so compile-time code may point to it but not read or change it.
     """
 
-    __slots__ = ("_make", "_state", "_value", "decl", "module")
+    __slots__ = ("_busy", "_make", "_value", "decl", "module")
 
     def __init__(
         self, decl: VarDecl, module: "ModuleInstance", make: Callable[["Global"], Value]
@@ -87,7 +87,7 @@ class Global:
         self.decl = decl
         self.module = module
         self._make = make
-        self._state: Literal["new", "busy", "ready"] = "new"
+        self._busy = False
         self._value: Value | None = None
 
     @property
@@ -97,14 +97,14 @@ class Global:
 
     def get(self) -> Value:
         """The first value."""
-        if self._state == "busy":
+        if self._busy:
             fail(f"the value of '{self.decl.name}' depends on itself", self.decl.span)
         if self._value is None:
-            self._state = "busy"
+            self._busy = True
             try:
                 self._value = self._make(self)
             finally:
-                self._state = "new"
+                self._busy = False
         return self._value
 
     def set(self, value: Value) -> None:  # noqa: ARG002
@@ -147,8 +147,6 @@ def store(place: Place, value: Value, span: Span) -> None:
     """Put a value where it belongs, in that place's type."""
     wanted = place.get().type
     if wanted == t.ANON_STRUCT:
-        from waferllm.csl.values import type_of
-
         held = type_of(place.get())
         if type_of(value) != held:
             fail(f"expected a value of type {held}, got one of type {type_of(value)}", span)

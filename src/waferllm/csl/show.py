@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from waferllm.csl import syntax as s
+from waferllm.csl.diagnostics import fail
 
 
 def as_json(value: object) -> Any:
@@ -24,6 +25,16 @@ def as_json(value: object) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     return value
+
+
+def shallow_enough(node: s.Node) -> None:
+    """Stop with a message if the tree is too deep for the recursive functions of this file."""
+    try:
+        csl(node)
+        for _ in outline(node):
+            pass
+    except RecursionError:
+        fail("this is nested too deeply to be shown", node.span, "flatten it, or name a part")
 
 
 def outline(node: s.Node, depth: int = 0, label: str = "") -> Iterator[str]:

@@ -25,9 +25,8 @@ def advice(asked: Question, phases: Sequence[PhasePlan], capacity: Mapping[str, 
         if not phase.compliance["R"].holds and not math.isinf(asked.chip.free_routes_per_core):
             most = max(phase.kernels, key=lambda k: k.routes_per_core)
             lines.append(
-                f"{phase.phase}: {phase.reading.routes_per_core} routes are those of all kernels "
-                f"together; set anew between kernels, the most are {most.routes_per_core} "
-                f"({most.kernel})."
+                f"{phase.phase}: {most.kernel} alone takes {most.routes_per_core} routes; choose "
+                "algorithms that need fewer, or a grid whose columns divide into its heads."
             )
     if asked.kv == "concat" and capacity["shift"] >= asked.tokens > capacity["concat"]:
         lines.append(

@@ -45,7 +45,7 @@ def _phase_json(phase: PhasePlan, plan: Plan) -> dict[str, Any]:
         "sram_per_core_bytes": phase.share.total,
         "sram_limit_bytes": chip.sram_per_core_bytes,
         "longest_hop": reading.longest_send_hops,
-        "routes_per_core": reading.routes_per_core,
+        "routes_per_core": phase.routes_at_a_time,
         "routes_limit": None if math.isinf(limit) else int(limit),
         "bytes_moved_per_core": reading.sent_bytes_per_core * plan.asked.config.layers,
         "reductions_per_layer": reading.reductions,
@@ -100,7 +100,7 @@ def _rows(plan: Plan) -> list[tuple[str, ...]]:
             show_bytes(chip.sram_per_core_bytes),
         ),
         ("longest hop", *(show_count(p.reading.longest_send_hops) for p in phases), ""),
-        ("routes per core", *(show_count(p.reading.routes_per_core) for p in phases), routes),
+        ("routes per core", *(show_count(p.routes_at_a_time) for p in phases), routes),
         (
             "moved per core",
             *(show_bytes(p.reading.sent_bytes_per_core * layers) for p in phases),

@@ -105,6 +105,11 @@ class PhasePlan:
     choices: tuple[Choice, ...]
 
     @property
+    def routes_at_a_time(self) -> int:
+        """Routes of the kernel that needs most; routes may be set anew between kernels."""
+        return max(kernel.routes_per_core for kernel in self.kernels)
+
+    @property
     def regions_needed(self) -> int | None:
         return self.regions.needed(self.row_slots)
 
@@ -186,7 +191,8 @@ def _phase_json(phase: PhasePlan, chip: Chip) -> dict[str, Any]:
             "buffers": phase.share.buffers,
             "total": phase.share.total,
         },
-        "routes_per_core": reading.routes_per_core,
+        "routes_per_core": phase.routes_at_a_time,
+        "routes_per_core_all_kernels": reading.routes_per_core,
         "routes_free_per_core": None if math.isinf(free) else int(free),
         "longest_send_hops": reading.longest_send_hops,
         "reductions_per_layer": reading.reductions,

@@ -21,9 +21,9 @@ from waferllm.plmr import Compliance, Reading, Verdict, check, read
 from waferllm.plmr.compliance import fits
 from waferllm.reports.advice import advice
 from waferllm.reports.algorithms import choices, usage
-from waferllm.reports.placed import PhasePlan, Plan, Question
+from waferllm.reports.placed import PhasePlan, Plan, Question, Usage
 from waferllm.reports.regions import Need, Regions, Share, count_regions
-from waferllm.units import show_bytes
+from waferllm.units import show_bytes, show_count
 
 Grid = Mesh | tuple[int, int] | str
 
@@ -157,8 +157,11 @@ def _regions(asked: Question, grid: Mesh, need: Need) -> Regions:
 def _phase(asked: Question, phase: str, laid: _Laid) -> PhasePlan:
     regions, share = laid.regions, laid.regions.share(laid.slots)
     reading = replace(laid.reading, useful_share=_useful(asked, laid.reading))
+    kernels = usage(reading)
     verdicts = tuple(
-        _memory_verdict(share, regions) if v.letter == "M" and v.holds else v
+        _memory_verdict(share, regions)
+        if v.letter == "M" and v.holds
+        else _route_verdict(v, kernels, reading, asked.chip)
         for v in check(reading, asked.chip).verdicts
     )
     product, compared = choices(asked, phase, regions.grid, laid.tokens)
@@ -171,7 +174,7 @@ def _phase(asked: Question, phase: str, laid: _Laid) -> PhasePlan:
         layers_per_region=max(0, regions.layers_in_one(laid.slots)),
         regions=regions,
         reading=reading,
-        kernels=usage(reading),
+        kernels=kernels,
         compliance=Compliance(verdicts),
         product=product,
         choices=compared,
@@ -188,6 +191,25 @@ def _memory_verdict(share: Share, regions: Regions) -> Verdict:
         f"With {share.layers} of {regions.layers} layers, the fullest of "
         f"{count_regions(regions.available)} {'takes' if holds else 'would take'} "
         f"{show_bytes(share.total)} of {show_bytes(limit)} per core.",
+    )
+
+
+def _route_verdict(
+    verdict: Verdict, kernels: tuple[Usage, ...], reading: Reading, chip: Chip
+) -> Verdict:
+    """R for a layer: kernels run one after the other, so routes may be set anew between them.
+
+    Only a verdict that fails by the sum over kernels, and by nothing within one, is softened.
+    """
+    free, most = chip.free_routes_per_core, max(kernels, key=lambda k: k.routes_per_core)
+    grows = any(w.word.name == "broadcast_from" for p in reading.phases for w in p.words)
+    if verdict.letter != "R" or verdict.holds or most.routes_per_core > free or grows:
+        return verdict
+    return Verdict(
+        "R",
+        True,
+        f"{most.routes_per_core} routes of {show_count(free)} free at a time (in {most.kernel}), if "
+        f"routes are set anew between kernels; all kernels together have {reading.routes_per_core}.",
     )
 
 

@@ -90,8 +90,8 @@ def _network(plan: Plan) -> Table:
     table = _table("", *_heads(plan))
     readings = [phase.reading for phase in plan.phases]
     table.add_row(
-        f"routes per core, {limit}",
-        *(_colored(str(r.routes_per_core), r.routes_per_core <= free) for r in readings),
+        f"routes at a time, {limit}",
+        *(_colored(str(p.routes_at_a_time), p.routes_at_a_time <= free) for p in plan.phases),
     )
     table.add_row("longest send, hops", *(show_count(r.longest_send_hops) for r in readings))
     table.add_row("reductions", *(show_count(r.reductions) for r in readings))
