@@ -6,12 +6,10 @@ prefill, with both caches; the whole product is marked slow.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
-import jax
 import numpy as np
 import pytest
 
@@ -114,14 +112,6 @@ def test_the_default_run_leaves_out_no_family_mesh_or_cache() -> None:
         assert {case.mesh for case in COVER if case.kv == kv} == set(MESHES)
         assert {case.prefill_mesh for case in COVER if case.kv == kv} == set(MESHES)
     assert {case.kv for case in COVER if case.mesh != case.prefill_mesh} == {"shift", "concat"}
-
-
-@pytest.fixture
-def quick_compilation() -> Iterator[None]:
-    """XLA without most optimisations: compiling is nearly all of the time of a tiny model."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.usefixtures("quick_compilation")

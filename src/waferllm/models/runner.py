@@ -188,26 +188,21 @@ class WaferRunner:
         self, slot: int, ids: np.ndarray, start: int, length: int, last: bool
     ) -> np.ndarray | None:
         """One chunk of a prompt; after the last one its KV moves into `slot`. Logits (vocab,) then."""
-        x = self._cross(self._embed_chunk(self.model.table, jnp.asarray(ids, jnp.int32)))
+        x = self._carry(self._embed_chunk(self.model.table, jnp.asarray(ids, jnp.int32)), 1)
         where = (jnp.asarray(start, jnp.int32), jnp.asarray(length, jnp.int32))
         for i, weights in enumerate(self.model.layers):
-            weights = self._carry(weights, 1)
-            *buffer, x = self._prefill_layer[self._kind[i]](weights, *self.buffers[i], x, *where)
+            placed = self._carry(weights, 1)
+            *buffer, x = self._prefill_layer[self._kind[i]](placed, *self.buffers[i], x, *where)
             self.buffers[i] = tuple(buffer)
         if not last:
             return None
         self.prompt[slot] = start + length
         total = jnp.asarray(start + length, jnp.int32)
-        for i, pair in enumerate(self.buffers):
-            buffer = tuple(map(self._cross, pair))
-            self.caches[i] = self._adopt(self.caches[i], buffer, jnp.asarray(slot), total)
-        x = self._last(self._cross(x), where[1])
+        for i, buffer in enumerate(self.buffers):
+            held = self._carry(buffer, 0)
+            self.caches[i] = self._adopt(self.caches[i], held, jnp.asarray(slot), total)
+        x = self._last(self._carry(x, 0), where[1])
         return np.asarray(self._head(self.model.norm, self.model.output, x))[0]
-
-    def _cross(self, array: Array) -> Array:
-        """An array of one phase for the other: by way of the host where their devices differ."""
-        decode, prefill = self._devices
-        return array if decode == prefill else jnp.asarray(np.asarray(array))
 
     def _carry(self, tree: Any, to: int) -> Any:
         """Arrays on the devices of the decode (0) or prefill (1) mesh, where those are not the same."""
