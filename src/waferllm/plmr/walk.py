@@ -155,7 +155,7 @@ class Reading:
     @property
     def channels(self) -> dict[Word, int]:
         """Routes per core of every pattern that needs its own; equal patterns share theirs."""
-        used = {channel for tally in self.words for channel in tally.word.channels}
+        used = [channel for tally in self.words for channel in tally.word.channels]
         return {channel: channel.geometry.routes_per_core for channel in used}
 
     @property
