@@ -66,8 +66,8 @@ GENERATION_CONFIG = {
     "eos_token_id": 1,
     "pad_token_id": 1,
     "do_sample": True,
-    "temperature": 0.8,
-    "top_p": 0.95,
+    "temperature": 0.7,
+    "top_p": 0.9,
     "max_new_tokens": 256,
 }
 

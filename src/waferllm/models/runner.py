@@ -27,6 +27,7 @@ from waferllm.program import Spec
 from waferllm.program.run import on_cores, on_devices, partition
 
 Devices = jax.sharding.Mesh | None
+TOGETHER = 8  # decode layers in one compiled step: fewer dispatches, a bounded time to compile
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ class WaferRunner:
         self.caches = [self._pair(cache) for _ in model.layers]
         self.buffers = [self._pair(buffer) for _ in model.layers]
         self.prompt = np.zeros(decode.slots, np.int32)
+        self._decode_steps: dict[tuple[int, ...], Callable[..., Any]] = {}
 
     def _pair(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
         return jnp.zeros(shape, self.programs.dtype), jnp.zeros(shape, self.programs.dtype)
@@ -177,11 +179,12 @@ class WaferRunner:
 
     def decode(self, tokens: np.ndarray, positions: np.ndarray, active: np.ndarray) -> np.ndarray:
         """Logits (slots, vocab) after one more token in every active slot, at `positions`."""
-        x = self._embed_tokens(self.model.table, jnp.asarray(tokens, jnp.int32))
-        where = (jnp.asarray(positions, jnp.int32), jnp.asarray(self.prompt), jnp.asarray(active))
-        for i, weights in enumerate(self.model.layers):
-            *cache, x = self._decode_layer[self._kind[i]](weights, *self.caches[i], x, *where)
-            self.caches[i] = tuple(cache)
+        x = self._embed_tokens(self.model.table, np.asarray(tokens, np.int32))
+        where = (np.asarray(positions, np.int32), self.prompt, np.asarray(active))
+        for first in range(0, len(self.model.layers), TOGETHER):
+            part = slice(first, first + TOGETHER)
+            step = self._decode_layers(tuple(self._kind[part]))
+            self.caches[part], x = step(self.model.layers[part], self.caches[part], x, *where)
         return np.asarray(self._head(self.model.norm, self.model.output, x))
 
     def prefill(
@@ -241,12 +244,20 @@ class WaferRunner:
     def _head(self) -> Callable[..., Array]:
         return jax.jit(self._compile(self.programs.head()))
 
-    @cached_property
-    def _decode_layer(self) -> dict[int, Callable[..., Any]]:
-        return {
-            i: jax.jit(self._compile(self.programs.decode_layer(i)), donate_argnums=(1, 2))
-            for i in set(self._kind)
-        }
+    def _decode_layers(self, kinds: tuple[int, ...]) -> Callable[..., Any]:
+        """Several layers as one compiled step: (weights, caches, x, …) -> (caches, x)."""
+        if kinds not in self._decode_steps:
+            run = {i: self._compile(self.programs.decode_layer(i)) for i in set(kinds)}
+
+            def step(weights: tuple, caches: list, x: Array, *where: Array) -> tuple[list, Array]:
+                after = []
+                for kind, layer, cache in zip(kinds, weights, caches, strict=True):
+                    *cache, x = run[kind](layer, *cache, x, *where)
+                    after.append(tuple(cache))
+                return after, x
+
+            self._decode_steps[kinds] = jax.jit(step, donate_argnums=1)
+        return self._decode_steps[kinds]
 
     @cached_property
     def _embed_chunk(self) -> Callable[..., Array]:
