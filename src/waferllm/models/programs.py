@@ -206,18 +206,3 @@ class ModelPrograms:
         self, shape: tuple[int, ...], axes: tuple[str | None, ...], dtype: Any = None
     ) -> Spec:
         return Spec(shape, Blocks(axes), dtype or self.dtype)
-
-
-def layer_programs(
-    config: ModelConfig, mesh: Mesh | tuple[int, int], *, phase: str, **options: Any
-) -> dict[str, Program]:
-    """`{"embed", "layer", "head"}` for "decode" or "prefill"; options as in `ModelPrograms`."""
-    programs = ModelPrograms(config, Mesh.of(mesh), **options)
-    if phase not in ("prefill", "decode"):
-        raise InputError(f"phase '{phase}': use prefill or decode.")
-    prefill = phase == "prefill"
-    return {
-        "embed": programs.embed(programs.chunk if prefill else programs.slots),
-        "layer": programs.prefill_layer() if prefill else programs.decode_layer(),
-        "head": programs.head(),
-    }
