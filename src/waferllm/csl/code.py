@@ -58,7 +58,7 @@ class Op(IntEnum):
     MOVE = 1  # d = a
     LOAD = 2  # d = memory[register a + immediate b], as `type`
     STORE = 3  # memory[register a + immediate b] = register d, as `type`
-    COPY = 4  # memory: register e words... d, a: registers with destination and source address, b: count of words (immediate)
+    COPY = 4  # b words (immediate) from the address in register a to the one in register d
     ADD = 10  # d = a op b in `type`; integers wrap, floats round to nearest even
     SUB = 11
     MUL = 12
@@ -99,7 +99,7 @@ class Op(IntEnum):
     DSD_LENGTH = 63  # d = DSD a with its length := register b
     DSD_STRIDE = 64  # d = DSD a with its stride := register b times the element's words
     DSD_ADVANCE = 65  # d = DSD a with its address += register b times immediate c words
-    FIFO_LENGTH = 66  # `@set_fifo_read_length` (c = 0), `@set_fifo_write_length` (c = 1) of FIFO a := register b
+    FIFO_LENGTH = 66  # of FIFO a := register b; c = 0: read length, 1: write length
     # Tasks and queues; `type` is a `Target`, the id is register a
     ACTIVATE = 70
     BLOCK = 71
@@ -112,7 +112,9 @@ class Op(IntEnum):
     SET_RANDOM = 83  # active generator := register a
     GET_CONFIG = 84  # d = configuration word at register a
     SET_CONFIG = 85  # configuration word at register a := register b
-    PRINT = 86  # row a of `Code.messages` with {} for values; registers b, c, e, f of kinds packed in g (4 x 8 bits; 255: none)
+    # Row a of `Code.messages`, {} standing for registers b, c, e, f; their kinds are the bytes of g,
+    # the first lowest (255: none)
+    PRINT = 86
     HOST_READY = 87  # `unblock_cmd_stream`: this PE is ready for the host's next command
 
 
