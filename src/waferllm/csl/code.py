@@ -110,7 +110,7 @@ class Op(IntEnum):
     TIME_ENABLE = 81  # on (a = 1) or off (a = 0): immediate
     RANDOM = 82  # d = the next 16 bits of the active generator (`@random16`)
     SET_RANDOM = 83  # active generator := register a
-    GET_CONFIG = 84  # d = configuration word at register a
+    GET_CONFIG = 84  # d = configuration word at register a; addresses: registers.py
     SET_CONFIG = 85  # configuration word at register a := register b
     # Row a of `Code.messages`, {} standing for registers b, c, e, f; their kinds are the bytes of g,
     # the first lowest (255: none)
