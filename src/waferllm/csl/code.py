@@ -156,6 +156,8 @@ class Math(IntEnum):
     IS_INF = 32
     IS_FINITE = 33
     SIGNBIT = 34
+    SCALE = 35  # a * 2**b, b in the same type
+    SIGMOID = 36  # 1 / (1 + exp(-a))
 
 
 class Vector(IntEnum):
