@@ -35,7 +35,8 @@ class Recipe:
     short_length: int = 256
     length: int = 512
     short_share: float = 0.6  # of the run, at the short length
-    core_from: float = 0.4  # from there on only the core books, the simplest, are read
+    core_from: float = 0.4  # from there on the core books, the simplest, are read more often:
+    core_share: float = 0.4  # this share of the batches is theirs alone
     story_start_share: float = 0.2  # of the rows: they begin at a BOS, as every prompt does
     muon_rate: float = 0.02
     adam_rate: float = 0.003
@@ -268,7 +269,8 @@ def train(run: Run, data: Path, out: Path, threads: int) -> None:
     while run.progress < 1:
         began = time.perf_counter()
         count = pace.choose(run.step)
-        stream = everything if run.progress < recipe.core_from else core
+        simple = run.progress >= recipe.core_from and run.rng.random() < recipe.core_share
+        stream = core if simple else everything
         batch = sample_batch(stream, run.progress, recipe, run.rng)
         recent.append(run.advance(batch))
         seconds = time.perf_counter() - began
