@@ -45,3 +45,4 @@ FILTERS = 4
 FILTER_WORDS = 4
 FILTER_COUNTER, FILTER_MAXIMUM, FILTER_LIMIT, FILTER_STATE = 0, 1, 2, 3  # state: 0 pass, 1 drop
 PERFORMANCE = 0x7FE0  # two counters of three words; read only
+RANDOM = 0x7FE8  # two words: the state of the active random generator
