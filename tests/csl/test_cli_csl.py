@@ -47,7 +47,7 @@ def test_layout_says_what_the_block_decided() -> None:
     arguments = ["layout", str(PROGRAMS / "ring.csl"), "--params", "width:4"]
     lines = CliRunner().invoke(csl_app, arguments).output.splitlines()
     assert lines[0] == "width 4"
-    assert lines[1] == "4x1 PEs, 4 distinct codes, 6 colors configured, 2 names exported"
+    assert lines[1] == "4x1 PEs, 3 distinct codes, 6 colors configured, 2 names exported"
 
 
 def test_tiles_say_what_each_code_binds_and_how_much_memory_it_takes() -> None:

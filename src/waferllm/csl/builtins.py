@@ -42,4 +42,10 @@ RUNTIME = frozenset(
 ) - {"assert_runtime", "print"}
 
 # The modules below enter their builtins when they are imported.
-from waferllm.csl import builtins_dsd, builtins_layout, builtins_tile, builtins_values  # noqa: E402, F401
+from waferllm.csl import (  # noqa: E402
+    builtins_dsd,  # noqa: F401
+    builtins_layout,  # noqa: F401
+    builtins_library,  # noqa: F401
+    builtins_tile,  # noqa: F401
+    builtins_values,  # noqa: F401
+)

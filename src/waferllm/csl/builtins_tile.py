@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from waferllm.csl import registers
 from waferllm.csl import syntax as s
 from waferllm.csl import types as t
 from waferllm.csl.arguments import as_number, as_struct, as_text
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from waferllm.csl.evaluate import Evaluator
 
 PRIORITIES = ("high", "medium", "low")
+# Configuration words that are known to be zero before a program sets them.
+ZERO_AT_START = range(registers.TASK_PRIORITY, registers.MAIN_PRIORITY + 1)
 
 
 def _builder(ev: "Evaluator", node: s.Builtin) -> TileBuilder:
@@ -168,10 +171,10 @@ def _set_config(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
 
 @builtin("get_config", 1, 2)
 def _get_config(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
-    registers, word = _builder(ev, node).registers, coerce(args[0], t.U16, node.span).data
-    if word not in registers:
+    held, word = _builder(ev, node).registers, coerce(args[0], t.U16, node.span).data
+    if word not in held and word not in ZERO_AT_START:
         fail(f"no value was stored at 0x{word:04x} before", node.span)
-    return integer(registers[word], t.U16)
+    return integer(held.get(word, 0), t.U16)
 
 
 # --- Symbols ---------------------------------------------------------------------------------
