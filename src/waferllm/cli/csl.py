@@ -1,4 +1,4 @@
-"""`waferllm csl`: check CSL programs, show their trees, evaluate their layouts."""
+"""`waferllm csl`: check CSL programs, show their trees, evaluate their layouts; compile and run."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from waferllm.cli.csl_host import compile_, conform, env
 from waferllm.errors import InputError
 from waferllm.units import show_bytes
 
@@ -17,9 +18,16 @@ MISTAKE = 2
 
 csl_app = typer.Typer(
     name="csl",
-    help="Read CSL, the language of Cerebras' wafers: check it, show it, evaluate its layout.",
+    help="CSL, the language of Cerebras' wafers: check it, show it, compile it, run it.",
     no_args_is_help=True,
 )
+csl_app.command()(env)
+csl_app.command(
+    name="compile",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(compile_)
+csl_app.command()(conform)
 
 
 @csl_app.command()

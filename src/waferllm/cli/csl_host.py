@@ -1,0 +1,74 @@
+"""`waferllm csl env`, `compile` and `conform`: published host scripts over our machine."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from waferllm.errors import InputError
+
+if TYPE_CHECKING:
+    from waferllm.csl.host.conform import Result
+
+FAILED = 1
+
+
+def env() -> None:
+    """Print shell commands that put cslc, cs_python and the modules cerebras.* on the paths.
+
+    For the shell: eval "$(waferllm csl env)"
+    """
+    from waferllm.csl.host.cs_python import BIN, SITE
+
+    for name in ("cslc", "cs_python"):
+        if not os.access(BIN / name, os.X_OK):
+            raise InputError(
+                f"got {BIN / name}, expected a file that may be executed. Install waferllm from a "
+                f"wheel, or: chmod +x {BIN}/*"
+            )
+    typer.echo(f"export WAFERLLM_PYTHON={shlex.quote(sys.executable)}")
+    typer.echo(f'export PATH={shlex.quote(str(BIN))}:"$PATH"')
+    typer.echo(f'export PYTHONPATH={shlex.quote(str(SITE))}"${{PYTHONPATH:+:$PYTHONPATH}}"')
+
+
+def compile_(context: typer.Context) -> None:
+    """Compile a program; takes the options of cslc (see `waferllm csl compile --help`)."""
+    from waferllm.csl.host.cslc import main
+
+    raise typer.Exit(main(context.args))
+
+
+def conform(
+    checkout: Annotated[Path, typer.Argument(help="A checkout with command files.")],
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Scripts at a time.")] = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="Markdown file for the table.")] = None,
+    only: Annotated[
+        str, typer.Option("--only", help="Part of a script's path; * and ? match.")
+    ] = "*",
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for each script.")] = 300,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="File that keeps results between calls.")
+    ] = None,
+) -> None:
+    """Run every script of a checkout in a copy of it; exit code 1 if any does not pass."""
+    from waferllm.csl.host import conform as work
+
+    def show(result: "Result", done: int, total: int) -> None:
+        why = f": {result.why}" if result.why else ""
+        line = f"[{done}/{total}] {result.wall_s:6.1f} s  {result.script}  {result.verdict}{why}"
+        typer.echo(line)
+
+    if not checkout.is_dir():
+        raise InputError(f"got {checkout}, expected the folder of a checkout")
+    results = work.conform(
+        checkout.resolve(), jobs=jobs, only=only, timeout_s=timeout, state=resume, progress=show
+    )
+    text = work.table(checkout.resolve().name, results)
+    if out is not None:
+        out.write_text(text)
+    typer.echo(text.splitlines()[2])
+    if any(result.verdict in {work.FAILS, work.UNSUPPORTED} for result in results):
+        raise typer.Exit(FAILED)

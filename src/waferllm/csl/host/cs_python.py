@@ -1,0 +1,47 @@
+"""`cs_python`: runs a host script with the modules `cerebras.*` importable."""
+
+import runpy
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from waferllm.errors import WaferError
+
+SITE = Path(__file__).parent / "site"
+BIN = Path(__file__).parent / "bin"
+MISTAKE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a script, or Python's `-c` and `-m`; a mistake is told in one sentence with its line."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in {"-h", "--help"}:
+        print("usage: cs_python SCRIPT [ARGUMENT …]", file=sys.stderr)
+        return 0 if given else MISTAKE
+    script = Path(given[0])
+    if not script.is_file():
+        print(f"cs_python: got {script}, expected a Python script", file=sys.stderr)
+        return MISTAKE
+    sys.path[:0] = [str(script.parent.resolve()), str(SITE)]
+    sys.argv = given
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except WaferError as error:
+        print(f"{_where(error, script)}: {error}", file=sys.stderr)
+        return MISTAKE
+    return 0
+
+
+def _where(error: BaseException, script: Path) -> str:
+    """The script's line from which the error came."""
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).resolve() == script.resolve()
+    ]
+    return f"{script}:{lines[-1]}" if lines else str(script)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
