@@ -1,0 +1,7 @@
+"""A cycle-level machine for linked CSL programs: cores, queues, routers; see `run.py` for its loop."""
+
+from waferllm.csl.machine.diagnose import MachineFault
+from waferllm.csl.machine.image import Image, link, load_image
+from waferllm.csl.machine.machine import Machine
+
+__all__ = ["Image", "Machine", "MachineFault", "link", "load_image"]

@@ -1,0 +1,596 @@
+"""One PE's core, jitted: which task runs, what the main thread executes, which thread issues in a cycle.
+
+In a cycle one thread issues. High and medium microthreads come before the main thread; the main thread
+and the low ones (the default) take turns, since neither starves the other on the chip.
+"""
+
+import numpy as np
+from numba import njit
+
+from waferllm.csl.code import Op, Priority
+from waferllm.csl.code import Target as Id
+from waferllm.csl.machine.alu import binary, convert, is_float, math_function, wrap
+from waferllm.csl.machine.bits import lowest_bit
+from waferllm.csl.machine.fabric import CONTROL
+from waferllm.csl.machine.floats import from_float, to_float
+from waferllm.csl.machine.image import DATA_PARAMS
+from waferllm.csl.machine.state import (
+    C_COMPUTE,
+    C_TASKS,
+    C_VECTORS,
+    CONFIG_FIRST,
+    CONFIG_WORDS,
+    F_ADDRESS,
+    F_BAD,
+    F_DIVIDE,
+    F_READ,
+    F_TRAP,
+    F_WRITE,
+    IDLE,
+    IN_VECTOR,
+    MAIN,
+    MOVED,
+    NOW,
+    READY_SHIFT,
+    RUNNING,
+    T_PRIORITY,
+    T_ROW,
+    T_STALL,
+    T_START,
+)
+from waferllm.csl.machine.vector import (
+    D_FIFO,
+    D_WORDS,
+    DONE,
+    STALLED,
+    _pop_wavelet,
+    all_at_once,
+    beat,
+    block,
+    fault,
+    finish,
+    load,
+    memory_only,
+    start,
+    store,
+    unblock,
+)
+
+O = {each.name: int(each) for each in Op}  # noqa: E741
+CONST, MOVE, LOAD, STORE, COPY = (O[n] for n in ("CONST", "MOVE", "LOAD", "STORE", "COPY"))
+ADD, DIV, REM, SHR, NEG, NOT, LNOT, EQ, GE = (
+    O[n] for n in ("ADD", "DIV", "REM", "SHR", "NEG", "NOT", "LNOT", "EQ", "GE")
+)
+CONVERT, MATH, JUMP, JUMP_IF, JUMP_UNLESS = (
+    O[n] for n in ("CONVERT", "MATH", "JUMP", "JUMP_IF", "JUMP_UNLESS")
+)
+CALL, CALL_AT, RETURN, END, TRAP = (O[n] for n in ("CALL", "CALL_AT", "RETURN", "END", "TRAP"))
+VECTOR, LOAD_DSR, DSD_ADDRESS, DSD_LENGTH = (
+    O[n] for n in ("VECTOR", "LOAD_DSR", "DSD_ADDRESS", "DSD_LENGTH")
+)
+DSD_STRIDE, DSD_ADVANCE, FIFO_LENGTH = (O[n] for n in ("DSD_STRIDE", "DSD_ADVANCE", "FIFO_LENGTH"))
+ACTIVATE, BLOCK, UNBLOCK, QUEUE_FLUSH = (
+    O[n] for n in ("ACTIVATE", "BLOCK", "UNBLOCK", "QUEUE_FLUSH")
+)
+TIME, TIME_ENABLE, RANDOM, SET_RANDOM = (
+    O[n] for n in ("TIME", "TIME_ENABLE", "RANDOM", "SET_RANDOM")
+)
+GET_CONFIG, SET_CONFIG, PRINT, HOST_READY = (
+    O[n] for n in ("GET_CONFIG", "SET_CONFIG", "PRINT", "HOST_READY")
+)
+HIGH, MEDIUM = int(Priority.HIGH), int(Priority.MEDIUM)
+LOCAL_TASK = int(Id.LOCAL_TASK)
+U64_KIND, I64_KIND, SET_READ = 7, 6, 0
+NEVER = np.int64(2**62)
+BATCH = 256
+TRACE_TASK, TRACE_END, TRACE_VECTOR, TRACE_DONE = 1, 2, 3, 4
+COLOR_WORDS = (0x7F20, 0x7C00)
+SWITCH_WORDS = (0x7F40, 0x7C40)
+X_WORD, Y_WORD, TORN_WORD = 0x7FC0, 0x7FC1, 0x7FC2
+FILTER_WORD = 0x7FD0
+LFSR_STEPS = 128
+
+
+@njit(cache=True)
+def trace(s, pe, now, what, detail):
+    """Append to the trace, if one was asked for."""
+    count = s.event_count[0]
+    if count < s.event_count[1]:
+        s.events[count] = pe, now, what, detail, 0
+        s.event_count[0] = count + 1
+
+
+# --- Configuration words ---------------------------------------------------------------------
+
+
+@njit(cache=True, inline="never")
+def _filtered_color(s, pe, number):
+    """The color of a PE's filter, which are numbered by color; -1 if there is none."""
+    for color in range(s.filter_of.shape[1]):
+        if s.filter_of[pe, color] >= 0:
+            if number == 0:
+                return color
+            number -= 1
+    return -1
+
+
+@njit(cache=True, inline="never")
+def get_config(s, pe, word):
+    """A configuration word; see registers.py."""
+    colors, switches = COLOR_WORDS[s.shape[7]], SWITCH_WORDS[s.shape[7]]
+    if colors <= word < colors + 24:
+        color = word - colors
+        flags = np.int64(s.flags[pe, color])
+        made = np.int64(s.tx[pe, color, 0]) | np.int64(s.rx[pe, color, 0]) << 5
+        made |= (flags >> 5 & 1) << 10 | (flags >> 4 & 1) << 11 | (flags >> 1 & 3) << 12
+        return made | (flags >> 3 & 1) << 14
+    if switches <= word < switches + 96:
+        color, field = (word - switches) // 4, (word - switches) % 4
+        if field == 3:
+            return np.int64(s.position[pe, color]) | np.int64(s.flags[pe, color] & 1) << 2
+        return np.int64(s.tx[pe, color, field + 1]) | np.int64(s.rx[pe, color, field + 1]) << 5
+    if word == X_WORD:
+        return pe % s.shape[0]
+    if word == Y_WORD:
+        return pe // s.shape[0]
+    if word == TORN_WORD or word == TORN_WORD + 1:
+        return s.torn[pe] >> (16 * (word - TORN_WORD)) & 0xFFFF
+    if FILTER_WORD <= word < FILTER_WORD + 16:
+        color = _filtered_color(s, pe, (word - FILTER_WORD) // 4)
+        return s.filter_state[pe, color, (word - FILTER_WORD) % 4] if color >= 0 else np.int64(0)
+    if CONFIG_FIRST <= word < CONFIG_FIRST + CONFIG_WORDS:
+        return np.int64(s.config[pe, word - CONFIG_FIRST])
+    return np.int64(0)
+
+
+@njit(cache=True, inline="never")
+def set_config(s, pe, word, value):
+    """Write a configuration word."""
+    colors, switches = COLOR_WORDS[s.shape[7]], SWITCH_WORDS[s.shape[7]]
+    if colors <= word < colors + 24:
+        color = word - colors
+        old_rx, old_tx = s.rx[pe, color, 0], s.tx[pe, color, 0]
+        rx, tx = value >> 5 & 31, value & 31
+        for position in range(1, 4):
+            # A side that a position left alone follows position 0.
+            if s.rx[pe, color, position] or s.tx[pe, color, position]:
+                if s.rx[pe, color, position] == old_rx:
+                    s.rx[pe, color, position] = rx
+                if s.tx[pe, color, position] == old_tx:
+                    s.tx[pe, color, position] = tx
+        s.rx[pe, color, 0], s.tx[pe, color, 0] = rx, tx
+        ring = s.flags[pe, color] & 1
+        s.flags[pe, color] = (
+            ring
+            | (value >> 12 & 3) << 1
+            | (value >> 14 & 1) << 3
+            | (value >> 11 & 1) << 4
+            | (value >> 10 & 1) << 5
+        )
+        if not value >> 14 & 1:
+            s.torn[pe] &= ~(np.int64(1) << color)
+    elif switches <= word < switches + 96:
+        color, field = (word - switches) // 4, (word - switches) % 4
+        if field == 3:
+            s.position[pe, color] = value & 3
+            s.flags[pe, color] = (s.flags[pe, color] & ~1) | (value >> 2 & 1)
+        else:
+            rx, tx = value >> 5 & 31, value & 31
+            s.rx[pe, color, field + 1] = rx if rx or not tx else s.rx[pe, color, 0]
+            s.tx[pe, color, field + 1] = tx if tx or not rx else s.tx[pe, color, 0]
+    elif FILTER_WORD <= word < FILTER_WORD + 16:
+        color = _filtered_color(s, pe, (word - FILTER_WORD) // 4)
+        if color >= 0:
+            s.filter_state[pe, color, (word - FILTER_WORD) % 4] = value
+    elif CONFIG_FIRST <= word < CONFIG_FIRST + CONFIG_WORDS:
+        s.config[pe, word - CONFIG_FIRST] = value
+
+
+@njit(cache=True, inline="never")
+def _random16(s, pe):
+    """The next 16 bits of x^23 + x^18 + 1, advanced 128 steps (CSL documentation, @random16)."""
+    state = s.random[pe, 0]
+    for _ in range(LFSR_STEPS):
+        bit = (state >> 22 ^ state >> 17) & 1
+        state = (state << 1 | bit) & 0xFFFFFFFF
+    s.random[pe, 0] = state
+    return state & 0xFFFF
+
+
+# --- Scalar instructions ---------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _words(kind):
+    if kind == U64_KIND or kind == I64_KIND:
+        return 4
+    return 2 if kind == 4 or kind == 5 or kind == 11 else 1
+
+
+@njit(cache=True)
+def _load(s, pe, address, kind, row):
+    words = _words(kind)
+    if address < 0 or address + words > s.mem.shape[1]:
+        fault(s, F_ADDRESS, pe, row, address)
+        return np.int64(0)
+    if words == 4:
+        low, high = load(s, pe, address, 2), load(s, pe, address + 2, 2)
+        return low | high << 32
+    value = load(s, pe, address, words)
+    return value if is_float(kind) else wrap(value, kind)
+
+
+@njit(cache=True)
+def _store(s, pe, address, kind, value, row):
+    words = _words(kind)
+    if address < 0 or address + words > s.mem.shape[1]:
+        fault(s, F_ADDRESS, pe, row, address)
+        return
+    if words == 4:
+        store(s, pe, address, 2, value & 0xFFFFFFFF)
+        store(s, pe, address + 2, 2, value >> 32 & 0xFFFFFFFF)
+    else:
+        store(s, pe, address, words, value)
+
+
+@njit(cache=True, inline="never")
+def _unary(op, kind, a):
+    if op == LNOT:
+        return np.int64(a == 0)
+    if op == NOT:
+        return wrap(~a, kind)
+    if is_float(kind):
+        return from_float(-to_float(a, kind), kind)
+    return wrap(-a, kind)
+
+
+@njit(cache=True, inline="never")
+def _rare(s, pe, ins, row, now):
+    """Instructions that are not in inner loops. Returns extra cycles."""
+    op, d, reg = ins[0], ins[2], s.reg[pe]
+    if op == MATH:
+        b = reg[ins[4]] if ins[4] >= 0 else np.int64(0)
+        reg[d] = math_function(ins[5], ins[1], reg[ins[3]], b)
+    elif op == COPY:
+        for at in range(ins[4]):
+            store(s, pe, reg[d] + at, 1, load(s, pe, reg[ins[3]] + at, 1))
+        return np.int64(ins[4])
+    elif op == LOAD_DSR:
+        dsr = ins[3] & 0xFFFFFF
+        s.dsr[pe, dsr >> 8, dsr & 0xFF] = reg[ins[4]]
+        s.dsr_options[pe, dsr >> 8, dsr & 0xFF] = ins[7]
+    elif op == DSD_ADDRESS:
+        reg[d] = (reg[ins[3]] & ~np.int64(0xFFFF)) | (reg[ins[4]] & 0xFFFF)
+    elif op == DSD_LENGTH:
+        reg[d] = (reg[ins[3]] & ~np.int64(0xFFFF0000)) | (reg[ins[4]] & 0xFFFF) << 16
+    elif op == DSD_STRIDE:
+        packed = reg[ins[3]]
+        words = s.dsds[s.at[s.code_of[pe], 2] + ((packed >> 48) & 0xFFFF), D_WORDS]
+        stride = (reg[ins[4]] * max(words, 1)) & 0xFFFF
+        reg[d] = (packed & ~(np.int64(0xFFFF) << 32)) | stride << 32
+    elif op == DSD_ADVANCE:
+        packed = reg[ins[3]]
+        moved = (packed + reg[ins[4]] * ins[5]) & 0xFFFF
+        reg[d] = (packed & ~np.int64(0xFFFF)) | moved
+    elif op == FIFO_LENGTH:
+        packed = reg[ins[3]]
+        fifo = s.dsds[s.at[s.code_of[pe], 2] + ((packed >> 48) & 0xFFFF), D_FIFO]
+        s.fifo[pe, fifo, F_READ if ins[5] == SET_READ else F_WRITE] = reg[ins[4]]
+    elif op == ACTIVATE:
+        s.active[pe] |= np.int64(1) << reg[ins[3]]
+    elif op == BLOCK:
+        block(s, pe, ins[1], reg[ins[3]])
+    elif op == UNBLOCK:
+        unblock(s, pe, ins[1], reg[ins[3]])
+    elif op == QUEUE_FLUSH:
+        _flush(s, pe, reg[ins[3]], d)
+    elif op == TIME:
+        reg[d] = (now if s.tsc[pe, 0] else s.tsc[pe, 1]) & 0xFFFFFFFFFFFF
+    elif op == TIME_ENABLE:
+        if s.tsc[pe, 0] and not ins[3]:
+            s.tsc[pe, 1] = now
+        s.tsc[pe, 0] = ins[3]
+    elif op == RANDOM:
+        reg[d] = _random16(s, pe)
+    elif op == SET_RANDOM:
+        s.random[pe, 1] = reg[ins[3]]
+    elif op == GET_CONFIG:
+        reg[d] = get_config(s, pe, reg[ins[3]])
+    elif op == SET_CONFIG:
+        set_config(s, pe, reg[ins[3]], reg[ins[4]])
+    elif op == PRINT:
+        count = s.print_count[0]
+        if count < len(s.prints):
+            s.prints[count, 0], s.prints[count, 1] = pe, row
+            for at in range(4):
+                s.prints[count, 2 + at] = reg[ins[4 + at]] if ins[4 + at] >= 0 else 0
+        s.print_count[0] = count + 1
+    elif op == HOST_READY:
+        s.ready[pe] = 1
+    else:
+        fault(s, F_BAD, pe, row, op)
+    return np.int64(0)
+
+
+@njit(cache=True, inline="never")
+def _flush(s, pe, queue, task):
+    """`@queue_flush`: drop what an input queue holds, then activate a task."""
+    color = s.input_color[s.code_of[pe], queue]
+    while color >= 0 and s.in_count[pe, color]:
+        _pop_wavelet(s, pe, color)
+    if task >= 0:
+        s.active[pe] |= np.int64(1) << np.int64(task)
+
+
+@njit(cache=True)
+def execute(s, pe, now, most):
+    """Up to `most` scalar instructions, until a vector or the task's end; sets when to go on."""
+    first = s.at[s.code_of[pe], 0]
+    constant = s.at[s.code_of[pe], 1]
+    reg, pc, t = s.reg[pe], s.pc[pe], now
+    for _ in range(most):
+        row = first + pc
+        ins = s.ins[row]
+        op = ins[0]
+        if op == VECTOR:
+            if t > now:
+                break
+            slot = start(s, pe, row, now)
+            if slot < 0:  # its microthread or queue is taken: wait until it is free
+                s.pc[pe], s.wake[pe] = pc, now + 1
+                s.threads[pe, MAIN, T_STALL] = 1
+                return False
+            pc += 1
+            s.counters[pe, C_VECTORS] += 1
+            trace(s, pe, now, TRACE_VECTOR, row)
+            thread = s.threads[pe, slot]
+            if slot == MAIN:
+                if s.running[pe] == 0 and memory_only(thread):
+                    t = thread[T_START] + all_at_once(s, pe, thread)
+                    finish(s, pe, slot, np.int64(1), False)
+                else:
+                    s.mode[pe] = IN_VECTOR
+                    t = thread[T_START]
+            else:
+                t = thread[T_START]  # the main thread loads the descriptors, then goes on
+            break
+        cost = s.cost[op, ins[1]]
+        pc += 1
+        if op == CONST:
+            reg[ins[2]] = s.constants[constant + ins[3]]
+        elif op == MOVE:
+            reg[ins[2]] = reg[ins[3]]
+        elif op == LOAD:
+            reg[ins[2]] = _load(s, pe, reg[ins[3]] + ins[4], ins[1], row)
+        elif op == STORE:
+            _store(s, pe, reg[ins[3]] + ins[4], ins[1], reg[ins[2]], row)
+        elif ADD <= op <= SHR or EQ <= op <= GE:
+            b = reg[ins[4]]
+            if (op == DIV or op == REM) and b == 0 and not is_float(ins[1]):
+                fault(s, F_DIVIDE, pe, row, 0)
+                break
+            reg[ins[2]] = binary(op, ins[1], reg[ins[3]], b)
+        elif op == JUMP:
+            pc = ins[3]
+        elif op == JUMP_IF:
+            if reg[ins[3]]:
+                pc = ins[4]
+                cost += 1
+        elif op == JUMP_UNLESS:
+            if not reg[ins[3]]:
+                pc = ins[4]
+                cost += 1
+        elif op == CONVERT:
+            reg[ins[2]] = convert(reg[ins[3]], ins[4], ins[1])
+        elif NEG <= op <= LNOT:
+            reg[ins[2]] = _unary(op, ins[1], reg[ins[3]])
+        elif op == CALL:
+            reg[ins[2]] = pc
+            pc = ins[3]
+        elif op == CALL_AT:
+            target = reg[ins[3]]
+            reg[ins[2]] = pc
+            pc = np.int32(target)
+        elif op == RETURN:
+            pc = np.int32(reg[ins[3]])
+        elif op == END:
+            s.mode[pe] = IDLE
+            trace(s, pe, t, TRACE_END, row)
+            break
+        elif op == TRAP:
+            fault(s, F_TRAP, pe, row, ins[3])
+            break
+        else:
+            cost += _rare(s, pe, ins, row, t)
+        t += cost
+        if s.fault[0]:
+            break
+    s.pc[pe] = pc
+    s.counters[pe, C_COMPUTE] += t - now
+    s.wake[pe] = max(t, now + 1) if s.mode[pe] != IDLE else t
+    return True
+
+
+# --- Tasks -----------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _begin(s, pe, entry, now):
+    s.mode[pe], s.pc[pe] = RUNNING, entry
+    s.wake[pe] = now + s.vector_cost[2]
+    s.counters[pe, C_TASKS] += 1
+    s.counters[pe, C_COMPUTE] += s.vector_cost[2]
+    trace(s, pe, now, TRACE_TASK, s.at[s.code_of[pe], 0] + entry)
+
+
+@njit(cache=True, inline="never")
+def _give_arguments(s, pe, params, wavelet):
+    """A wavelet's 32 bits as a task's parameters, low bits first."""
+    at = 0
+    for each in range(DATA_PARAMS):
+        register, kind = params[each, 0], params[each, 1]
+        if register < 0:
+            break
+        raw = wavelet >> at & (0xFFFFFFFF if _words(kind) == 2 else 0xFFFF)
+        s.reg[pe, register] = raw if is_float(kind) else wrap(raw, kind)
+        at = (at + 16 * _words(kind)) % 32
+
+
+@njit(cache=True, inline="never")
+def _wavelet_task(s, pe, now):
+    """Start the task of a waiting wavelet: (whether one did, when the next could)."""
+    code = s.code_of[pe]
+    colors, soonest = s.in_mask[pe] & ~s.owned[pe] & ~s.blocked_data[pe], NEVER
+    while colors:
+        color = lowest_bit(colors)
+        colors &= colors - 1
+        head = s.inq[pe, color, s.in_head[pe, color]]
+        if head >> READY_SHIFT > now:
+            soonest = min(soonest, head >> READY_SHIFT)
+            continue
+        if head & CONTROL:
+            id_ = head >> 16 & 0x3F
+            _pop_wavelet(s, pe, color)
+            if s.control_entry[code, id_] >= 0:
+                _give_arguments(s, pe, s.control_params[code, id_], head)
+                _begin(s, pe, s.control_entry[code, id_], now)
+                return True, now
+            s.clock[MOVED] += 1
+            soonest = now + 1
+            continue
+        if s.data_entry[code, color] >= 0:
+            _pop_wavelet(s, pe, color)
+            _give_arguments(s, pe, s.data_params[code, color], head)
+            _begin(s, pe, s.data_entry[code, color], now)
+            return True, now
+    return False, soonest
+
+
+@njit(cache=True, inline="never")
+def dispatch(s, pe, now):
+    """Start a task if one may run; returns when to look again."""
+    code = s.code_of[pe]
+    waiting = s.torn[pe]
+    while waiting:
+        color = lowest_bit(waiting)
+        waiting &= waiting - 1
+        if s.teardown_entry[code, color] >= 0:
+            s.torn[pe] &= ~(np.int64(1) << color)
+            _begin(s, pe, s.teardown_entry[code, color], now)
+            return s.wake[pe]
+    soonest = NEVER
+    if s.arrivals[pe] >= 0:
+        if s.arrivals[pe] <= now:
+            s.arrivals[pe] = -1
+            _begin(s, pe, s.launch_entry[code], now)
+            return s.wake[pe]
+        soonest = s.arrivals[pe]
+    if s.in_mask[pe]:
+        began, when = _wavelet_task(s, pe, now)
+        if began:
+            return s.wake[pe]
+        soonest = min(soonest, when)
+    tasks = s.active[pe] & ~s.blocked[pe]
+    while tasks:
+        id_ = lowest_bit(tasks)
+        tasks &= tasks - 1
+        if s.local_entry[code, id_] >= 0:
+            s.active[pe] &= ~(np.int64(1) << id_)
+            _begin(s, pe, s.local_entry[code, id_], now)
+            return s.wake[pe]
+    return soonest
+
+
+# --- One cycle -------------------------------------------------------------------------------
+
+
+@njit(cache=True, inline="never")
+def _issue_microthread(s, pe, now, important):
+    """Let one microthread issue, those of high and medium priority or the others; (did, when next)."""
+    soonest, mask = NEVER, s.running[pe]
+    turn = np.int64(s.turn[pe]) % 8
+    high = mask >> turn << turn
+    for slots in (high, mask ^ high):
+        while slots:
+            slot = lowest_bit(slots)
+            slots &= slots - 1
+            thread = s.threads[pe, slot]
+            priority = thread[T_PRIORITY]
+            if (priority == HIGH or priority == MEDIUM) != important:
+                continue
+            if thread[T_START] > now:
+                soonest = min(soonest, thread[T_START])
+                continue
+            outcome = beat(s, pe, slot, now)
+            if outcome == STALLED:
+                s.counters[pe, thread[T_STALL]] += 1
+                continue
+            if outcome == DONE:
+                trace(s, pe, now, TRACE_DONE, thread[T_ROW])
+            s.turn[pe] = (slot + 1) % 8
+            return True, now + 1
+    return False, soonest
+
+
+@njit(cache=True, inline="never")
+def _issue_main(s, pe, now):
+    """Let the main thread issue: (did, when next)."""
+    if s.wake[pe] > now:
+        return False, s.wake[pe]
+    if s.mode[pe] == IDLE:
+        when = dispatch(s, pe, now)
+        return s.mode[pe] == RUNNING, when
+    if s.mode[pe] == IN_VECTOR:
+        outcome = beat(s, pe, MAIN, now)
+        if outcome == STALLED:
+            s.counters[pe, s.threads[pe, MAIN, T_STALL]] += 1
+            return False, NEVER
+        s.counters[pe, C_COMPUTE] += 1
+        if outcome == DONE:
+            trace(s, pe, now, TRACE_DONE, s.threads[pe, MAIN, T_ROW])
+            s.mode[pe] = RUNNING
+        s.wake[pe] = now + 1
+        return True, now + 1
+    went = execute(s, pe, now, 1 if s.running[pe] else BATCH)
+    if not went:
+        return False, NEVER
+    return True, s.wake[pe]
+
+
+@njit(cache=True)
+def step(s, pe, now):
+    """One cycle of one core; returns when it is to be looked at again."""
+    did, when = False, NEVER
+    main_first = s.turn[pe] & 8 == 0
+    if s.running[pe]:
+        did, when = _issue_microthread(s, pe, now, True)
+        if not did and not main_first:
+            did, other = _issue_microthread(s, pe, now, False)
+            when = min(when, other)
+            if did:
+                s.turn[pe] &= 7
+    if not did:
+        did, other = _issue_main(s, pe, now)
+        when = min(when, other)
+        if did and s.running[pe]:
+            s.turn[pe] |= 8
+        elif not did and s.running[pe] and main_first:
+            did, other = _issue_microthread(s, pe, now, False)
+            when = min(when, other)
+    if did:
+        s.clock[MOVED] += 1
+        return now + 1 if s.running[pe] else max(when, now + 1)
+    return when
+
+
+@njit(cache=True)
+def step_all(s, first, stride):
+    """One cycle of all cores that have something to do; returns the next cycle in which one has."""
+    now, nearest, pes = s.clock[NOW], NEVER, len(s.mode)
+    for visit in range(pes):
+        pe = (first + visit * stride) % pes
+        if s.alarm[pe] <= now:
+            s.alarm[pe] = NEVER
+            s.alarm[pe] = min(s.alarm[pe], step(s, pe, now))
+        nearest = min(nearest, s.alarm[pe])
+    return nearest

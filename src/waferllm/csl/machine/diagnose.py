@@ -1,0 +1,143 @@
+"""Why a machine stopped, in sentences: faults, and who waits for what when nothing moves any more."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from waferllm.csl.machine.image import PORTS
+from waferllm.csl.machine.state import (
+    C_STALL_IN,
+    C_STALL_OUT,
+    F_ADDRESS,
+    F_BAD,
+    F_COLLISION,
+    F_DIVIDE,
+    F_TRAP,
+    IN_VECTOR,
+    K_FABIN,
+    K_FABOUT,
+    MAIN,
+    O_COLOR,
+    O_KIND,
+    OPERAND_FIELDS,
+    OPERANDS,
+    T_LEFT,
+    T_ROW,
+    T_STALL,
+    THREADS,
+)
+from waferllm.errors import InputError
+
+if TYPE_CHECKING:
+    from waferllm.csl.machine.machine import Machine
+
+MOST_SHOWN = 8
+PORT_NAMES = {number: name for name, number in PORTS.items()}
+
+
+class MachineFault(InputError):
+    """The program did something that the hardware forbids, or can never end."""
+
+
+def describe_fault(machine: "Machine") -> str:
+    """The first fault, with its PE and source line."""
+    kind, pe, row, detail = (int(each) for each in machine.state.fault[:4])
+    where = f"{machine.place(pe)}, cycle {machine.cycle}"
+    if kind == F_COLLISION:
+        return (
+            f"{where}: two routes deliver color {row} in one cycle, one of them from "
+            f"{PORT_NAMES[detail]}; what the router then does is undefined"
+        )
+    if row >= 0:
+        where = f"{machine.line(row)}, {where}"
+    if kind == F_DIVIDE:
+        return f"{where}: division by zero"
+    if kind == F_ADDRESS:
+        return (
+            f"{where}: access to word {detail}, expected one below {machine.state.mem.shape[1]}: no "
+            "variable lies there"
+        )
+    if kind == F_TRAP:
+        code = machine.image.codes[int(machine.image.code_of[pe])]
+        return f"{where}: {code.messages[detail]}"
+    if kind == F_BAD:
+        return f"{where}: a fabric operand has no color; expected @initialize_queue for its queue"
+    return f"{where}: fault {kind} ({detail})"
+
+
+def describe_quiet(machine: "Machine", what: str, pes: list[int]) -> str:
+    """A deadlock: what each of these PEs waits for, then wavelets that are stuck on the way."""
+    lines = [f"deadlock in cycle {machine.cycle}: {what}"]
+    shown = pes[:MOST_SHOWN]
+    lines += [f"  {machine.place(pe)}: {_waits(machine, pe)}" for pe in shown]
+    if len(pes) > len(shown):
+        lines.append(f"  and {len(pes) - len(shown)} more")
+    lines += _stuck(machine)
+    lines += _drawing(machine, pes)
+    return "\n".join(lines)
+
+
+def _waits(machine: "Machine", pe: int) -> str:
+    """What a PE's threads wait for."""
+    state, found = machine.state, []
+    for slot in range(THREADS):
+        thread = state.threads[pe, slot]
+        running = state.running[pe] >> slot & 1 if slot != MAIN else state.mode[pe] == IN_VECTOR
+        if not running:
+            continue
+        name = "its task" if slot == MAIN else f"microthread {slot}"
+        found.append(
+            f"{name} waits {_for_what(thread)}, {thread[T_LEFT]} elements left "
+            f"({machine.line(int(thread[T_ROW]))})"
+        )
+    if found:
+        return "; ".join(found)
+    pending = int(state.active[pe] & state.blocked[pe])
+    if pending:
+        ids = ", ".join(str(i) for i in range(64) if pending >> i & 1)
+        return f"no task runs; local task {ids} is activated but blocked"
+    return "no task runs and none is activated"
+
+
+def _for_what(thread: np.ndarray) -> str:
+    for position in range(4):
+        o = OPERANDS + position * OPERAND_FIELDS
+        if thread[T_STALL] == C_STALL_IN and thread[o + O_KIND] == K_FABIN:
+            return f"for wavelets of color {thread[o + O_COLOR]}"
+        if thread[T_STALL] == C_STALL_OUT and thread[o + O_KIND] == K_FABOUT:
+            return f"to send on color {thread[o + O_COLOR]}"
+    return "for a FIFO"
+
+
+def stuck_wavelets(machine: "Machine") -> list[tuple[int, str, int, int]]:
+    """Wavelets still in routers and input queues: (PE, where, color, how many)."""
+    state, found = machine.state, []
+    for pe, port, color in np.argwhere(state.held).tolist():
+        found.append(
+            (pe, f"router, from {PORT_NAMES[port]}", color, int(state.held[pe, port, color]))
+        )
+    for pe, color in np.argwhere(state.in_count).tolist():
+        found.append((pe, "input queue", color, int(state.in_count[pe, color])))
+    return found
+
+
+def _stuck(machine: "Machine") -> list[str]:
+    found = stuck_wavelets(machine)
+    lines = [
+        f"  {machine.place(pe)}: {count} wavelet(s) of color {color} stuck in its {where}"
+        for pe, where, color, count in found[:MOST_SHOWN]
+    ]
+    if len(found) > MOST_SHOWN:
+        lines.append(f"  and {len(found) - MOST_SHOWN} more places with wavelets")
+    return lines
+
+
+def _drawing(machine: "Machine", pes: list[int]) -> list[str]:
+    """The rectangle: `#` waits, `o` holds wavelets, `.` neither; only if it is small."""
+    width, height = machine.image.width, machine.image.height
+    if not 1 < width * height <= 64 * 32 or width > 64:
+        return []
+    waiting = set(pes)
+    holds = set(np.unique(np.argwhere(machine.state.held)[:, 0]).tolist())
+    marks = ["#" if pe in waiting else "o" if pe in holds else "." for pe in range(width * height)]
+    return ["  " + "".join(marks[y * width : (y + 1) * width]) for y in range(height)]

@@ -1,0 +1,325 @@
+"""One cycle of all routers, jitted, in two passes: propose moves from what stood at the cycle's start,
+then commit them. Hence the order in which routers are visited cannot matter.
+
+A router keeps wavelets per port and color. The head of one moves if its port is among the color's inputs,
+every output link is free in this cycle and every place it goes to had room; to all outputs at once.
+"""
+
+import numpy as np
+from numba import njit
+
+from waferllm.csl.machine.bits import lowest_bit
+from waferllm.csl.machine.image import EAST, RAMP, SOUTH, WEST
+from waferllm.csl.machine.state import (
+    BUFFER,
+    COLORS,
+    CONTROL_BIT,
+    F_COLLISION,
+    MOVED,
+    NEXT,
+    QUEUE,
+    READY_SHIFT,
+)
+
+CONTROL = 1 << CONTROL_BIT
+DATA = 0xFFFFFFFF
+KEPT = (1 << READY_SHIFT) - 1
+SWITCH_ADV, SWITCH_RST, TEARDOWN = 1, 2, 3
+RING, POP, TORN, SWAP_X, SWAP_Y = 1, 6, 8, 16, 32
+ALWAYS_POP, POP_ON_ADVANCE, POP_ON_ADVANCE_NOP = 1, 2, 3
+COMMANDS = 8
+MOST_MOVES = 10
+
+
+@njit(cache=True)
+def neighbor(pe, port, width, height):
+    """The PE on the other side of a port, or -1 at the edge."""
+    if port == EAST:
+        return pe + 1 if (pe + 1) % width else -1
+    if port == WEST:
+        return pe - 1 if pe % width else -1
+    if port == SOUTH:
+        return pe + width if pe + width < width * height else -1
+    return pe - width if pe >= width else -1
+
+
+@njit(cache=True)
+def _command(word, slot):
+    """(opcode, whether the core ignores it) of a control wavelet's command."""
+    at = (22 + 3 * slot) % 30
+    return (word >> at) & 3, (word >> ((at + 2) % 30)) & 1
+
+
+@njit(cache=True, inline="never")
+def _popped(word):
+    """The wavelet without its first command; the last one's place becomes a NOP."""
+    entry = word & (0x3F << 16)
+    made = entry
+    for slot in range(COMMANDS - 1):
+        opcode, ignore = _command(word, slot + 1)
+        at = (22 + 3 * slot) % 30
+        made |= (opcode << at) | (ignore << ((at + 2) % 30))
+    return made
+
+
+@njit(cache=True)
+def out_color(s, pe, color, port):
+    """The color on the other side of a port (WSE-2 can swap neighbors)."""
+    flags = s.flags[pe, color]
+    if port <= EAST:
+        return color ^ 1 if flags & SWAP_X else color
+    return color ^ 1 if flags & SWAP_Y else color
+
+
+@njit(cache=True)
+def outputs(s, pe, color, wavelet):
+    """Bits of the ports that a wavelet goes to."""
+    tx = np.int64(s.tx[pe, color, s.position[pe, color]])
+    if wavelet & CONTROL and _command(wavelet, 0)[1]:
+        tx &= ~(1 << RAMP)
+    return tx
+
+
+@njit(cache=True)
+def _room(s, pe, color, tx):
+    """Whether every place that a wavelet goes to had room when the cycle began."""
+    width, height = s.shape[0], s.shape[1]
+    for port in range(RAMP):
+        if tx >> port & 1:
+            other = neighbor(pe, port, width, height)
+            if other < 0 or s.held[other, port ^ 1, out_color(s, pe, color, port)] >= BUFFER:
+                return False
+    if tx >> RAMP & 1 and not s.host_out[color]:
+        return s.in_count[pe, color] < s.depth[s.code_of[pe], color]
+    return True
+
+
+@njit(cache=True, inline="never")
+def _collides(s, pe, port, color, rx):
+    """Another enabled input holds this color: 0 it came later, 1 it came first, 2 both at once."""
+    mine = s.buffer[pe, port, color, 0] >> READY_SHIFT
+    for other in range(5):
+        if other != port and rx >> other & 1 and s.held[pe, other, color]:
+            theirs = s.buffer[pe, other, color, 0] >> READY_SHIFT
+            if theirs == mine:
+                return 2
+            if theirs < mine:
+                return 1
+    return 0
+
+
+@njit(cache=True)
+def propose(s, now, first, step):
+    """Write this cycle's moves; returns their number. `first` and `step` set the visiting order."""
+    count, pes, nearest = 0, len(s.mode), np.int64(2**62)
+    links = now % s.shape[6] < s.shape[5]
+    for visit in range(pes):
+        pe = (first + visit * step) % pes
+        union = s.port_mask[pe, 0] | s.port_mask[pe, 1] | s.port_mask[pe, 2] | s.port_mask[pe, 3]
+        twice = s.port_mask[pe, 4] & union
+        union |= s.port_mask[pe, 4]
+        if union == 0:
+            continue
+        twice |= s.port_mask[pe, 0] & (s.port_mask[pe, 1] | s.port_mask[pe, 2] | s.port_mask[pe, 3])
+        twice |= s.port_mask[pe, 1] & (s.port_mask[pe, 2] | s.port_mask[pe, 3])
+        twice |= s.port_mask[pe, 2] & s.port_mask[pe, 3]
+        used, moves = np.int64(0), 0
+        turn = now % COLORS
+        high = union >> turn << turn
+        for colors in (high, union ^ high):
+            while colors and moves < MOST_MOVES:
+                color = lowest_bit(colors)
+                colors &= colors - 1
+                rx = s.rx[pe, color, s.position[pe, color]]
+                if s.flags[pe, color] & TORN:
+                    continue
+                for port in range(5):
+                    if s.held[pe, port, color] == 0 or not rx >> port & 1:
+                        continue
+                    wavelet = s.buffer[pe, port, color, 0]
+                    ready = wavelet >> READY_SHIFT
+                    if ready > now:
+                        nearest = min(nearest, ready)
+                        continue
+                    if twice >> color & 1:
+                        verdict = _collides(s, pe, port, color, rx)
+                        if verdict == 2:
+                            s.fault[:4] = F_COLLISION, pe, color, port
+                        if verdict:
+                            continue
+                    tx = outputs(s, pe, color, wavelet)
+                    if tx & used or (tx == 0 and not wavelet & CONTROL):
+                        continue
+                    if tx & 15 and not links:
+                        nearest = min(nearest, now + 1)
+                        continue
+                    if _room(s, pe, color, tx):
+                        used |= tx
+                        s.move_pe[count] = pe
+                        s.move_what[count] = port * COLORS + color
+                        count += 1
+                        moves += 1
+                        break
+    s.clock[NEXT] = min(s.clock[NEXT], nearest)
+    return count
+
+
+@njit(cache=True, inline="never")
+def _filtered(s, pe, color, wavelet):
+    """Whether the color's filter keeps a wavelet from the core; counts it."""
+    row = s.filter_of[pe, color]
+    if row < 0:
+        return False
+    rule, state = s.filters[row], s.filter_state[pe, color]
+    control = wavelet & CONTROL != 0
+    if rule[0] == 2:
+        index = (wavelet >> 16) & 0xFFFF
+        return not control and not (rule[9] <= index <= rule[8])
+    counter, limit = state[0], state[2]
+    if rule[0] == 1 and (state[3] == 2 or limit == 0):
+        return False
+    rejected = counter > state[1]
+    if rule[7]:
+        rejected = not (control and counter == state[1])
+    if rule[2] if control else rule[1]:
+        if counter >= limit:
+            state[0] = 0
+            if rule[0] == 1:
+                state[2] = rule[5] if state[3] == 0 else 0
+                state[3] = 1 if state[3] == 0 and rule[5] else 2
+        else:
+            state[0] = counter + 1
+    return rejected
+
+
+@njit(cache=True)
+def enqueue(s, pe, color, wavelet, ready):
+    """Into the input queue of a core, which has room."""
+    at = (np.int64(s.in_head[pe, color]) + s.in_count[pe, color]) % QUEUE
+    s.inq[pe, color, at] = (wavelet & KEPT) | ready << READY_SHIFT
+    s.in_count[pe, color] += 1
+    s.in_mask[pe] |= np.int64(1) << color
+    s.alarm[pe] = min(s.alarm[pe], ready)
+
+
+@njit(cache=True, inline="never")
+def _deliver(s, pe, color, wavelet, now):
+    """Off the ramp: to the host, to the core, or nowhere if a filter says so."""
+    if s.host_out[color]:
+        count = s.to_host_count[0]
+        if count < len(s.to_host):
+            s.to_host[count] = pe, color, wavelet & DATA, now
+        s.to_host_count[0] = count + 1
+    elif not _filtered(s, pe, color, wavelet):
+        enqueue(s, pe, color, wavelet, now + s.shape[4])
+
+
+@njit(cache=True, inline="never")
+def switch(s, pe, color, opcode):
+    """Carry out a router command; returns whether the position advanced."""
+    position = s.position[pe, color]
+    if opcode == SWITCH_RST:
+        s.position[pe, color] = 0
+    elif opcode == TEARDOWN:
+        s.flags[pe, color] |= TORN
+        s.torn[pe] |= np.int64(1) << color
+        s.alarm[pe] = min(s.alarm[pe], s.clock[0] + 1)
+    elif opcode == SWITCH_ADV:
+        for other in range(position + 1, 4):
+            if s.rx[pe, color, other] or s.tx[pe, color, other]:
+                s.position[pe, color] = other
+                return True
+        if s.flags[pe, color] & RING and position:
+            s.position[pe, color] = 0
+            return True
+    return False
+
+
+@njit(cache=True)
+def commit(s, now, count):
+    """Carry out the moves that `propose` wrote."""
+    width, height, hop = s.shape[0], s.shape[1], s.shape[3]
+    for move in range(count):
+        pe, what = np.int64(s.move_pe[move]), s.move_what[move]
+        port, color = what // COLORS, what % COLORS
+        wavelet = s.buffer[pe, port, color, 0] & KEPT
+        tx = outputs(s, pe, color, wavelet)
+        s.buffer[pe, port, color, 0] = s.buffer[pe, port, color, 1]
+        s.held[pe, port, color] -= 1
+        if s.held[pe, port, color] == 0:
+            s.port_mask[pe, port] &= ~(np.int64(1) << color)
+        if wavelet & CONTROL:
+            opcode, _ = _command(wavelet, 0)
+            ramp = tx >> RAMP & 1
+            if ramp:
+                _deliver(s, pe, color, wavelet, now)
+            advanced = switch(s, pe, color, opcode)
+            pop = (s.flags[pe, color] & POP) >> 1
+            if (
+                pop == ALWAYS_POP
+                or (pop >= POP_ON_ADVANCE and advanced)
+                or (pop == POP_ON_ADVANCE_NOP and opcode == 0)
+            ):
+                wavelet = (wavelet & ~np.int64(DATA)) | _popped(wavelet & DATA)
+        elif tx >> RAMP & 1:
+            _deliver(s, pe, color, wavelet, now)
+        for out in range(RAMP):
+            if tx >> out & 1:
+                other, there = neighbor(pe, out, width, height), out_color(s, pe, color, out)
+                at = s.held[other, out ^ 1, there]
+                s.buffer[other, out ^ 1, there, at] = wavelet | (now + hop) << READY_SHIFT
+                s.held[other, out ^ 1, there] = at + 1
+                s.port_mask[other, out ^ 1] |= np.int64(1) << there
+                s.link_use[pe, out] += 1
+    s.clock[MOVED] += count
+
+
+@njit(cache=True)
+def leave_cores(s, now):
+    """Up the ramps: one wavelet per core and cycle, from one of its output queues to the router."""
+    nearest = np.int64(2**62)
+    for pe in range(len(s.mode)):
+        mask = s.out_mask[pe]
+        if mask == 0:
+            continue
+        turn = now % 8
+        high = mask >> turn << turn
+        for queues in (high, mask ^ high):
+            sent = False
+            while queues:
+                queue = lowest_bit(queues)
+                queues &= queues - 1
+                head = s.out_head[pe, queue]
+                wavelet, color = s.outq[pe, queue, head], s.out_color[pe, queue, head]
+                if wavelet >> READY_SHIFT > now:
+                    nearest = min(nearest, wavelet >> READY_SHIFT)
+                    continue
+                if s.held[pe, RAMP, color] >= BUFFER:
+                    continue
+                at = s.held[pe, RAMP, color]
+                s.buffer[pe, RAMP, color, at] = (wavelet & KEPT) | (now + 1) << READY_SHIFT
+                s.held[pe, RAMP, color] = at + 1
+                s.port_mask[pe, RAMP] |= np.int64(1) << np.int64(color)
+                s.link_use[pe, RAMP] += 1
+                s.out_head[pe, queue] = (head + 1) % QUEUE
+                s.out_count[pe, queue] -= 1
+                if s.out_count[pe, queue] == 0:
+                    s.out_mask[pe] &= ~(np.int64(1) << queue)
+                s.alarm[pe] = min(s.alarm[pe], now + 1)
+                s.clock[MOVED] += 1
+                sent = True
+                break
+            if sent:
+                break
+    s.clock[NEXT] = min(s.clock[NEXT], nearest)
+
+
+@njit(cache=True)
+def feed(s, now, pes, colors, position, end, data):
+    """Host streams: at most one wavelet per stream and cycle into its PE's input queue."""
+    for stream in range(len(pes)):
+        pe, color = pes[stream], colors[stream]
+        if position[stream] < end[stream] and s.in_count[pe, color] < s.depth[s.code_of[pe], color]:
+            enqueue(s, pe, color, np.int64(data[position[stream]]), now + s.shape[4])
+            position[stream] += 1
+            s.clock[MOVED] += 1

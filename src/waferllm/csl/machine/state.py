@@ -1,0 +1,406 @@
+"""The state of all PEs and routers, as flat arrays in one tuple that jitted code takes."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, types
+from numba.experimental import structref
+
+from waferllm.csl.code import NONE
+from waferllm.csl.code import Target as Id
+from waferllm.csl.machine.image import Image, Tables, make_tables, memory_words
+from waferllm.csl.machine.profile import Profile, instruction_cycles, operand_bits, simd_widths
+from waferllm.csl.target import QUEUES, ROUTABLE_COLORS
+from waferllm.errors import InputError
+
+COLORS = ROUTABLE_COLORS
+BUFFER = 2  # wavelets that a router keeps per port and color: full rate with registered credit
+QUEUE = 8  # places of an input or output queue's array; how many are used is the queue's depth
+THREADS = QUEUES + 1  # eight microthreads, then the main thread's vector
+MAIN = QUEUES
+DSRS = 32
+
+# Main thread: what it does. `wake` is when it goes on.
+IDLE, RUNNING, IN_VECTOR = 0, 1, 2
+
+# A wavelet: data in bits 0-31, control in bit 32, the cycle from which it may move on above.
+CONTROL_BIT = 32
+READY_SHIFT = 33
+
+# A thread's fields, then four operands (destination, src0, src1, scalar) of fields each.
+(
+    T_ACTIVE, T_OP, T_LEFT, T_START, T_OPTIONS, T_ROW, T_RESULT, T_PRIORITY, T_CONTROL, T_ASYNC,
+    T_STALL, T_CARRY,
+) = range(12)  # fmt: skip
+OPERANDS = 12
+(
+    O_KIND, O_ADDRESS, O_STRIDE, O_TEMPLATE, O_I0, O_I1, O_I2, O_VALUE, O_DSR, O_COLOR, O_QUEUE,
+    O_WORDS, O_MODE,
+) = range(13)  # fmt: skip
+OPERAND_FIELDS = 13
+THREAD_FIELDS = OPERANDS + 4 * OPERAND_FIELDS
+# Kinds of operand while a vector runs; the first six are `DsdKind`s.
+K_MEM1D, K_MEM4D, K_CIRCBUF, K_FABIN, K_FABOUT, K_FIFO, K_SCALAR, K_POINTER, K_NONE = range(9)
+
+# Fields of a FIFO.
+F_HEAD, F_COUNT, F_READ, F_WRITE, F_WANTS_DATA, F_WANTS_ROOM = range(6)
+FIFO_FIELDS = 6
+
+# Counters of a PE, in cycles or events.
+C_COMPUTE, C_STALL_IN, C_STALL_OUT, C_STALL_FIFO, C_TASKS, C_VECTORS = range(6)
+COUNTERS = 6
+
+# Faults: `fault[0]` is one of these (0: none), then PE, instruction row, two details.
+(
+    OK, F_DIVIDE, F_ADDRESS, F_TRAP, F_THREAD, F_COLLISION, F_NO_TASK, F_BAD, F_TWO_INPUTS, F_UNBOUND,
+    F_QUEUE,
+) = range(11)  # fmt: skip
+
+# Words of `clock`: the cycle, when something next happens, whether the timestamp counters run.
+NOW, NEXT, MOVED = 0, 1, 2
+
+
+class Arrays(NamedTuple):
+    """All arrays of a `State`. `pe` is the first index where one is per PE."""
+
+    clock: np.ndarray
+    fault: np.ndarray
+    shape: np.ndarray  # width, height, fp16 kind, hop, ramp, link wavelets, link period, WSE-3
+    cost: np.ndarray  # [op, kind]
+    simd: np.ndarray
+    widths: np.ndarray
+    vector_cost: np.ndarray  # start, DSD load, task start
+    # Program
+    ins: np.ndarray
+    constants: np.ndarray
+    dsds: np.ndarray
+    options: np.ndarray
+    fifos: np.ndarray
+    at: np.ndarray
+    local_entry: np.ndarray
+    data_entry: np.ndarray
+    data_params: np.ndarray
+    control_entry: np.ndarray
+    control_params: np.ndarray
+    teardown_entry: np.ndarray
+    input_color: np.ndarray
+    depth: np.ndarray
+    output_color: np.ndarray
+    output_depth: np.ndarray
+    data_bits: np.ndarray
+    code_of: np.ndarray
+    # PEs
+    mode: np.ndarray
+    pc: np.ndarray
+    wake: np.ndarray
+    reg: np.ndarray
+    mem: np.ndarray
+    dsr: np.ndarray  # int64 [pe, file, number]
+    dsr_options: np.ndarray
+    fifo: np.ndarray  # int64 [pe, fifo, FIFO_FIELDS]
+    active: np.ndarray  # int64 [pe]: local tasks, a bit for each id
+    blocked: np.ndarray
+    blocked_data: np.ndarray  # a bit for each color
+    blocked_control: np.ndarray
+    owned: np.ndarray  # colors whose input queue a running vector owns
+    threads: np.ndarray  # int64 [pe, THREADS, THREAD_FIELDS]
+    running: np.ndarray  # int64 [pe]: active microthreads, a bit for each
+    turn: np.ndarray
+    ready: np.ndarray  # host: 1 when ready for the next command
+    random: np.ndarray  # int64 [pe, 2]: state, generator
+    config: np.ndarray  # uint16 [pe, words] of the configuration range's plain words
+    tsc: np.ndarray  # int64 [pe, 2]: running, the value while stopped
+    counters: np.ndarray
+    # Queues
+    inq: np.ndarray  # int64 [pe, color, QUEUE]
+    in_head: np.ndarray
+    in_count: np.ndarray
+    in_mask: np.ndarray  # int64 [pe]: colors with something in their queue
+    outq: np.ndarray  # int64 [pe, queue, QUEUE]
+    out_color: np.ndarray
+    out_head: np.ndarray
+    out_count: np.ndarray
+    out_mask: np.ndarray
+    # Routers
+    buffer: np.ndarray  # int64 [pe, port, color, BUFFER]
+    held: np.ndarray  # uint8 [pe, port, color]
+    port_mask: np.ndarray  # int64 [pe, port]: colors with something
+    rx: np.ndarray
+    tx: np.ndarray
+    position: np.ndarray
+    flags: np.ndarray
+    filter_of: np.ndarray
+    filters: np.ndarray
+    filter_state: np.ndarray  # int64 [pe, color, 4]: counter, maximum, limit, passes; or one row
+    torn: np.ndarray  # int64 [pe]: colors whose teardown the handler has not seen
+    alarm: np.ndarray  # int64 [pe]: when the core is looked at next
+    link_use: np.ndarray  # int64 [pe, port]: wavelets sent
+    move_pe: np.ndarray
+    move_what: np.ndarray
+    # Host
+    host_in: np.ndarray  # bool [color]
+    host_out: np.ndarray
+    to_host: np.ndarray  # int64 [*, 4]: pe, color, data, cycle; a ring the machine empties
+    to_host_count: np.ndarray
+    prints: np.ndarray  # int64 [*, 6]: pe, row, four values
+    print_count: np.ndarray
+    events: np.ndarray  # int64 [*, 5]: the trace, or no rows
+    event_count: np.ndarray
+    arrivals: np.ndarray  # int64 [pe]: cycle at which a launched function starts, or -1
+    launch_entry: np.ndarray  # int32 [code]
+
+
+@structref.register
+class StateType(types.StructRef):
+    """Numba's type of a `State`: one pointer, where a tuple would be hundreds of arguments."""
+
+
+class State(structref.StructRefProxy):
+    """`Arrays` as one object that jitted code takes; Python reads and writes through the `Arrays` it was made of."""
+
+
+structref.define_proxy(State, StateType, list(Arrays._fields))
+
+
+@njit(cache=True)
+def state_of(a):
+    """A `State` that shares the arrays of `a`."""
+    return State(
+        a.clock,
+        a.fault,
+        a.shape,
+        a.cost,
+        a.simd,
+        a.widths,
+        a.vector_cost,
+        a.ins,
+        a.constants,
+        a.dsds,
+        a.options,
+        a.fifos,
+        a.at,
+        a.local_entry,
+        a.data_entry,
+        a.data_params,
+        a.control_entry,
+        a.control_params,
+        a.teardown_entry,
+        a.input_color,
+        a.depth,
+        a.output_color,
+        a.output_depth,
+        a.data_bits,
+        a.code_of,
+        a.mode,
+        a.pc,
+        a.wake,
+        a.reg,
+        a.mem,
+        a.dsr,
+        a.dsr_options,
+        a.fifo,
+        a.active,
+        a.blocked,
+        a.blocked_data,
+        a.blocked_control,
+        a.owned,
+        a.threads,
+        a.running,
+        a.turn,
+        a.ready,
+        a.random,
+        a.config,
+        a.tsc,
+        a.counters,
+        a.inq,
+        a.in_head,
+        a.in_count,
+        a.in_mask,
+        a.outq,
+        a.out_color,
+        a.out_head,
+        a.out_count,
+        a.out_mask,
+        a.buffer,
+        a.held,
+        a.port_mask,
+        a.rx,
+        a.tx,
+        a.position,
+        a.flags,
+        a.filter_of,
+        a.filters,
+        a.filter_state,
+        a.torn,
+        a.alarm,
+        a.link_use,
+        a.move_pe,
+        a.move_what,
+        a.host_in,
+        a.host_out,
+        a.to_host,
+        a.to_host_count,
+        a.prints,
+        a.print_count,
+        a.events,
+        a.event_count,
+        a.arrivals,
+        a.launch_entry,
+    )
+
+
+TO_HOST, PRINTS = 1 << 16, 1 << 12
+CONFIG_FIRST, CONFIG_WORDS = 0x7C00, 0x400
+
+
+def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
+    """The state before the first cycle."""
+    tables, pes = make_tables(image), image.pes
+    codes = image.codes
+    registers = max((c.registers for c in codes), default=0) + 1
+    fifos = max((len(c.fifos) for c in codes), default=0) + 1
+    i64 = np.int64
+
+    def zeros(*shape: int, dtype: type = i64) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
+    state = Arrays(
+        clock=zeros(4),
+        fault=zeros(6),
+        shape=np.array(
+            [
+                image.width,
+                image.height,
+                image.fp16_kind,
+                profile.hop_cycles,
+                profile.ramp_cycles,
+                *profile.link_period,
+                image.arch == "wse3",
+            ],
+            i64,
+        ),
+        cost=instruction_cycles(profile),
+        simd=simd_widths(profile),
+        widths=operand_bits(),
+        vector_cost=np.array(
+            [profile.vector_start_cycles, profile.dsd_load_cycles, profile.task_start_cycles], i64
+        ),
+        ins=tables.instructions,
+        constants=tables.constants,
+        dsds=tables.dsds,
+        options=tables.options,
+        fifos=tables.fifos,
+        at=tables.at,
+        local_entry=tables.local_entry,
+        data_entry=tables.data_entry,
+        data_params=tables.data_params,
+        control_entry=tables.control_entry,
+        control_params=tables.control_params,
+        teardown_entry=tables.teardown_entry,
+        input_color=tables.input_color,
+        depth=tables.depth,
+        output_color=tables.output_color,
+        output_depth=tables.output_depth,
+        data_bits=tables.data_bits,
+        code_of=image.code_of,
+        mode=zeros(pes, dtype=np.int8),
+        pc=zeros(pes, dtype=np.int32),
+        wake=zeros(pes),
+        reg=zeros(pes, registers),
+        mem=zeros(pes, memory_words(image), dtype=np.uint16),
+        dsr=zeros(pes, 3, DSRS),
+        dsr_options=np.full((pes, 3, DSRS), NONE, np.int32),
+        fifo=zeros(pes, fifos, FIFO_FIELDS),
+        active=zeros(pes),
+        blocked=zeros(pes),
+        blocked_data=zeros(pes),
+        blocked_control=zeros(pes),
+        owned=zeros(pes),
+        threads=zeros(pes, THREADS, THREAD_FIELDS),
+        running=zeros(pes),
+        turn=zeros(pes, dtype=np.int8),
+        ready=np.ones(pes, np.int8),
+        random=zeros(pes, 2),
+        config=zeros(pes, CONFIG_WORDS, dtype=np.uint16),
+        tsc=zeros(pes, 2),
+        counters=zeros(pes, COUNTERS),
+        inq=zeros(pes, COLORS, QUEUE),
+        in_head=zeros(pes, COLORS, dtype=np.uint8),
+        in_count=zeros(pes, COLORS, dtype=np.uint8),
+        in_mask=zeros(pes),
+        outq=zeros(pes, QUEUES, QUEUE),
+        out_color=zeros(pes, QUEUES, QUEUE, dtype=np.uint8),
+        out_head=zeros(pes, QUEUES, dtype=np.uint8),
+        out_count=zeros(pes, QUEUES, dtype=np.uint8),
+        out_mask=zeros(pes),
+        buffer=zeros(pes, 5, COLORS, BUFFER),
+        held=zeros(pes, 5, COLORS, dtype=np.uint8),
+        port_mask=zeros(pes, 5),
+        rx=image.rx.copy(),
+        tx=image.tx.copy(),
+        position=image.position.copy(),
+        flags=image.flags.copy(),
+        filter_of=image.filter_of,
+        filters=image.filters,
+        filter_state=zeros(pes if (image.filter_of >= 0).any() else 1, COLORS, 4),
+        torn=zeros(pes),
+        alarm=zeros(pes),
+        link_use=zeros(pes, 5),
+        move_pe=zeros(pes * 10, dtype=np.int32),
+        move_what=zeros(pes * 10, dtype=np.int32),
+        host_in=_members(image.host_in),
+        host_out=_members(image.host_out),
+        to_host=zeros(TO_HOST, 4),
+        to_host_count=zeros(1),
+        prints=zeros(PRINTS, 6),
+        print_count=zeros(1),
+        events=zeros(max(events, 1), 5),
+        event_count=np.array([0, events], i64),
+        arrivals=np.full(pes, -1, i64),
+        launch_entry=np.full(len(codes), NONE, np.int32),
+    )
+    _first_values(image, tables, state)
+    return state
+
+
+def _members(colors: frozenset[int]) -> np.ndarray:
+    return np.array([color in colors for color in range(COLORS)], np.bool_)
+
+
+def _first_values(image: Image, tables: Tables, state: Arrays) -> None:
+    """Memory, DSRs, tasks and configuration words as the codes say; filters as the routes say."""
+    for number, code in enumerate(image.codes):
+        here = image.code_of == number
+        state.mem[here, : len(code.memory)] = code.memory
+        for (file, dsr), (packed, options) in code.dsrs.items():
+            if dsr >= DSRS:
+                raise InputError(f"{code.name} uses DSR {dsr}, expected at most {DSRS - 1}")
+            state.dsr[here, file, dsr], state.dsr_options[here, file, dsr] = packed, options
+        for id_ in code.activated:
+            state.active[here] |= 1 << id_
+        for kind, id_ in code.blocked:
+            _block(state, tables, number, here, Id(kind), id_, image.arch)
+        for word, value in code.config.items():
+            if CONFIG_FIRST <= word < CONFIG_FIRST + CONFIG_WORDS:
+                state.config[here, word - CONFIG_FIRST] = value
+    state.random[:, 0] = 0xDEADBEEF
+    pes, colors = np.nonzero(image.filter_of >= 0)
+    for pe, color in zip(pes, colors, strict=True):
+        values = image.filters[image.filter_of[pe, color]]
+        state.filter_state[pe, color] = values[3], values[6], values[4], 0
+
+
+def _block(
+    state: Arrays, tables: Tables, number: int, here: np.ndarray, kind: Id, id_: int, arch: str
+) -> None:
+    if kind == Id.LOCAL_TASK:
+        state.blocked[here] |= 1 << id_
+    elif kind == Id.CONTROL_TASK:
+        state.blocked_control[here] |= 1 << id_
+    elif kind == Id.COLOR or arch == "wse2":
+        state.blocked_data[here] |= 1 << id_
+        state.blocked[here] |= 1 << id_ if kind == Id.COLOR else 0
+    elif kind in {Id.DATA_TASK, Id.INPUT_QUEUE}:
+        color = int(tables.input_color[number, id_])
+        if color >= 0:
+            state.blocked_data[here] |= 1 << color

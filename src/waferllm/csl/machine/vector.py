@@ -1,0 +1,705 @@
+"""Vector (DSD) operations, jitted: how one starts, what it does in a cycle, and what its end sets off.
+
+A thread's row of `State.threads` holds all of one operation: how far its four operands are, and what
+happens when it ends. Microthreads 0 to 7 run beside the main thread, whose own operation is thread 8.
+"""
+
+import numpy as np
+from numba import njit
+
+from waferllm.csl.code import DSD_COLUMNS, OPTION_COLUMNS, Operand
+from waferllm.csl.code import Target as Id
+from waferllm.csl.machine.alu import DFILT, element
+from waferllm.csl.machine.fabric import CONTROL, DATA
+from waferllm.csl.machine.state import (
+    C_STALL_FIFO,
+    C_STALL_IN,
+    C_STALL_OUT,
+    F_ADDRESS,
+    F_BAD,
+    F_COUNT,
+    F_HEAD,
+    F_READ,
+    F_WANTS_DATA,
+    F_WANTS_ROOM,
+    F_WRITE,
+    K_CIRCBUF,
+    K_FABIN,
+    K_FABOUT,
+    K_FIFO,
+    K_MEM1D,
+    K_MEM4D,
+    K_NONE,
+    K_POINTER,
+    K_SCALAR,
+    MAIN,
+    O_ADDRESS,
+    O_COLOR,
+    O_DSR,
+    O_I0,
+    O_KIND,
+    O_MODE,
+    O_QUEUE,
+    O_STRIDE,
+    O_TEMPLATE,
+    O_VALUE,
+    O_WORDS,
+    OPERAND_FIELDS,
+    OPERANDS,
+    QUEUE,
+    READY_SHIFT,
+    T_ACTIVE,
+    T_ASYNC,
+    T_CARRY,
+    T_CONTROL,
+    T_LEFT,
+    T_OP,
+    T_OPTIONS,
+    T_PRIORITY,
+    T_RESULT,
+    T_ROW,
+    T_STALL,
+    T_START,
+)
+
+D = {name: at for at, name in enumerate(DSD_COLUMNS)}
+D_KIND, D_WORDS, D_RANK, D_EXTENT, D_STRIDE = (
+    D[n] for n in ("kind", "element_words", "rank", "extent0", "stride0")
+)
+D_WRAP, D_WRAP_WORDS, D_QUEUE, D_COLOR, D_CONTROL = (
+    D[n] for n in ("wrap_address", "wrap_words", "queue", "color", "control")
+)
+D_TRANSFORM, D_ADVANCE, D_INDEX, D_PRIORITY, D_SIMD, D_FIFO = (
+    D[n]
+    for n in ("control_transform", "advance_switch", "index_offset", "priority", "simd", "fifo")
+)
+P = {name: at for at, name in enumerate(OPTION_COLUMNS)}
+P_ASYNC, P_ACTIVATE, P_UNBLOCK_KIND, P_UNBLOCK = (
+    P[n] for n in ("async", "activate", "unblock_kind", "unblock")
+)
+P_TERMINATE, P_C_ACTIVATE, P_C_KIND, P_C_UNBLOCK = (
+    P[n]
+    for n in ("control_terminate", "control_activate", "control_unblock_kind", "control_unblock")
+)
+P_THREAD, P_PRIORITY, P_SAVE = (P[n] for n in ("microthread", "priority", "save_address"))
+
+BY_DSD, BY_DSR, BY_SCALAR, BY_POINTER = (
+    int(x) for x in (Operand.DSD, Operand.DSR, Operand.SCALAR, Operand.POINTER)
+)
+LOCAL, COLOR, QUEUE_ID, DATA_TASK, CONTROL_TASK, THREAD_ID = (
+    int(x)
+    for x in (
+        Id.LOCAL_TASK, Id.COLOR, Id.INPUT_QUEUE, Id.DATA_TASK, Id.CONTROL_TASK, Id.MICROTHREAD,
+    )
+)  # fmt: skip
+DONE, PROGRESS, STALLED = 1, 2, 3
+TEST_OR_SUSPEND, TERMINATE, SUSPEND, FAULT = range(4)
+CONTROL_MASK_WORD = 0x7FCC - 0x7C00
+ADVANCE_WAVELET = (31 << 16) | (1 << 22) | (1 << 24)
+
+
+@njit(cache=True)
+def signed16(value):
+    """The low 16 bits as a signed number."""
+    value &= 0xFFFF
+    return value - 0x10000 if value & 0x8000 else value
+
+
+@njit(cache=True)
+def fault(s, kind, pe, row, detail):
+    """Note the first thing that went wrong."""
+    if s.fault[0] == 0:
+        s.fault[0], s.fault[1], s.fault[2], s.fault[3] = kind, pe, row, detail
+
+
+@njit(cache=True)
+def load(s, pe, address, words):
+    """One or two words of memory, low first; a wrong address is a fault."""
+    if address < 0 or address + words > s.mem.shape[1]:
+        fault(s, F_ADDRESS, pe, -1, address)
+        return np.int64(0)
+    value = np.int64(s.mem[pe, address])
+    if words == 2:
+        value |= np.int64(s.mem[pe, address + 1]) << 16
+    return value
+
+
+@njit(cache=True)
+def store(s, pe, address, words, value):
+    """Into one or two words of memory."""
+    if address < 0 or address + words > s.mem.shape[1]:
+        fault(s, F_ADDRESS, pe, -1, address)
+        return
+    s.mem[pe, address] = value & 0xFFFF
+    if words == 2:
+        s.mem[pe, address + 1] = (value >> 16) & 0xFFFF
+
+
+# --- Start -----------------------------------------------------------------------------------
+
+
+@njit(cache=True, inline="never")
+def _operand(s, pe, code, position, field, thread, words, index):
+    """Fill one operand of a thread; returns its length in elements, or -1."""
+    how, payload = field >> 24, field & 0xFFFFFF
+    o = OPERANDS + position * OPERAND_FIELDS
+    thread[o : o + OPERAND_FIELDS] = 0
+    thread[o + O_WORDS], thread[o + O_DSR] = words, -1
+    if how == 0:
+        thread[o + O_KIND] = K_NONE
+        return np.int64(-1)
+    if how == BY_SCALAR:
+        thread[o + O_KIND], thread[o + O_VALUE] = K_SCALAR, s.reg[pe, payload]
+        return np.int64(-1)
+    if how == BY_POINTER:
+        thread[o + O_KIND], thread[o + O_ADDRESS] = K_POINTER, s.reg[pe, payload]
+        return np.int64(-1)
+    if how == BY_DSR:
+        thread[o + O_DSR] = payload
+        packed = s.dsr[pe, payload >> 8, payload & 0xFF]
+    else:
+        packed = s.reg[pe, payload]
+    template = s.at[code, 2] + ((packed >> 48) & 0xFFFF)
+    row = s.dsds[template]
+    kind = row[D_KIND]
+    length = (packed >> 16) & 0xFFFF
+    thread[o + O_KIND], thread[o + O_TEMPLATE] = kind, template
+    thread[o + O_ADDRESS], thread[o + O_STRIDE] = packed & 0xFFFF, signed16(packed >> 32)
+    if kind <= K_CIRCBUF and row[D_INDEX]:
+        thread[o + O_ADDRESS] += index * max(row[D_WORDS], 1)
+    if kind == K_MEM4D:
+        length = np.int64(1)
+        for rank in range(row[D_RANK]):
+            length *= row[D_EXTENT + rank]
+    elif kind == K_FABIN:
+        queue = row[D_QUEUE]
+        color = np.int64(row[D_COLOR])
+        if s.shape[7] or color < 0:
+            color = np.int64(s.input_color[code, queue]) if queue >= 0 else color
+        thread[o + O_COLOR], thread[o + O_QUEUE] = color, queue
+        if color < 0:
+            fault(s, F_BAD, pe, thread[T_ROW], queue)
+    elif kind == K_FABOUT:
+        queue, color = np.int64(row[D_QUEUE]), np.int64(row[D_COLOR])
+        if queue < 0:
+            queue = np.int64(0)
+        if s.shape[7] or color < 0:
+            color = (
+                np.int64(s.output_color[code, queue]) if s.output_color[code, queue] >= 0 else color
+            )
+        thread[o + O_COLOR], thread[o + O_QUEUE] = color, queue
+        if row[D_INDEX]:
+            thread[o + O_VALUE] = index << 16
+        if color < 0:
+            fault(s, F_BAD, pe, thread[T_ROW], queue)
+    elif kind == K_FIFO:
+        thread[o + O_QUEUE] = row[D_FIFO]
+        state = s.fifo[pe, row[D_FIFO]]
+        length = state[F_WRITE] if position == 0 else state[F_READ]
+        return length if length > 0 else np.int64(-1)
+    return length
+
+
+@njit(cache=True)
+def _thread_of(s, thread, options):
+    """The microthread of an asynchronous operation: given, or that of its first queue."""
+    if options >= 0 and s.options[options, P_THREAD] >= 0:
+        return np.int64(s.options[options, P_THREAD])
+    for position in range(3):
+        o = OPERANDS + position * OPERAND_FIELDS
+        if thread[o + O_KIND] == K_FABOUT or thread[o + O_KIND] == K_FABIN:
+            return max(thread[o + O_QUEUE], np.int64(0))
+    return np.int64(0)
+
+
+@njit(cache=True, inline="never")
+def start(s, pe, row, now):
+    """Begin the vector operation of instruction `row`: the thread it runs on, or -1 if that is taken."""
+    code = s.code_of[pe]
+    ins = s.ins[row]
+    op = ins[1]
+    thread = s.threads[pe, MAIN]
+    thread[T_ROW], thread[T_OP] = row, op
+    index = s.reg[pe, ins[8]] if ins[8] >= 0 else np.int64(0)
+    options = s.at[code, 3] + ins[7] if ins[7] >= 0 else np.int64(-1)
+    loads, length, fabric, owned = 0, np.int64(-1), False, np.int64(0)
+    priority = np.int64(0)
+    for position in range(4):
+        count = _operand(
+            s, pe, code, position, ins[3 + position], thread, s.widths[op, position], index
+        )
+        if length < 0:
+            length = count
+        o = OPERANDS + position * OPERAND_FIELDS
+        loads += ins[3 + position] >> 24 == BY_DSD
+        if thread[o + O_DSR] >= 0:
+            dsr = thread[o + O_DSR]
+            held = s.dsr_options[pe, dsr >> 8, dsr & 0xFF]
+            if held >= 0 and options < 0:
+                options = s.at[code, 3] + held
+        if thread[o + O_KIND] == K_FABIN:
+            fabric = True
+            owned |= np.int64(1) << thread[o + O_COLOR]
+        if thread[o + O_KIND] == K_FABOUT:
+            fabric = True
+        if thread[o + O_KIND] in (K_FABIN, K_FABOUT):
+            priority = max(priority, np.int64(s.dsds[thread[o + O_TEMPLATE], D_PRIORITY]))
+    thread[T_LEFT] = length if length >= 0 else 1
+    thread[T_OPTIONS], thread[T_RESULT] = options, ins[2]
+    thread[T_CONTROL], thread[T_STALL], thread[T_CARRY] = 0, 0, 0
+    thread[T_START] = now + s.vector_cost[0] + loads * s.vector_cost[1]
+    if options >= 0 and s.options[options, P_PRIORITY] > 0:
+        priority = np.int64(s.options[options, P_PRIORITY])
+    thread[T_PRIORITY] = priority
+    asynchronous = fabric and options >= 0 and s.options[options, P_ASYNC] > 0
+    thread[T_ASYNC] = asynchronous
+    slot = np.int64(MAIN)
+    if asynchronous:
+        slot = _thread_of(s, thread, options)
+        if s.running[pe] >> slot & 1:
+            return np.int64(-1)
+    if owned & s.owned[pe]:
+        return np.int64(-1)
+    s.owned[pe] |= owned
+    if slot != MAIN:
+        s.threads[pe, slot] = thread
+        s.running[pe] |= np.int64(1) << slot
+        thread = s.threads[pe, slot]
+    thread[T_ACTIVE] = 1
+    return slot
+
+
+# --- One element -----------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _advance(s, thread, o):
+    """Move a memory operand to its next element."""
+    kind = thread[o + O_KIND]
+    if kind == K_MEM1D:
+        thread[o + O_ADDRESS] += thread[o + O_STRIDE]
+    elif kind == K_MEM4D:
+        row = s.dsds[thread[o + O_TEMPLATE]]
+        rank = 0
+        while rank < row[D_RANK] - 1 and rank < 3:
+            thread[o + O_I0 + rank] += 1
+            if thread[o + O_I0 + rank] < row[D_EXTENT + rank]:
+                break
+            thread[o + O_I0 + rank] = 0
+            rank += 1
+        thread[o + O_ADDRESS] += row[D_STRIDE + rank]
+    elif kind == K_CIRCBUF:
+        row = s.dsds[thread[o + O_TEMPLATE]]
+        thread[o + O_ADDRESS] += thread[o + O_STRIDE]
+        if thread[o + O_ADDRESS] >= row[D_WRAP] + row[D_WRAP_WORDS]:
+            thread[o + O_ADDRESS] = row[D_WRAP]
+
+
+@njit(cache=True)
+def _fits(s, pe, thread, o, popped, now):
+    """Whether an operand can give or take one more element in this cycle: 0, or why not."""
+    kind = thread[o + O_KIND]
+    if kind == K_FABIN:
+        if thread[o + O_MODE]:
+            return 0
+        color = thread[o + O_COLOR]
+        if popped >> color & 1 or s.in_count[pe, color] == 0:
+            return C_STALL_IN
+        head = s.inq[pe, color, s.in_head[pe, color]]
+        return C_STALL_IN if head >> READY_SHIFT > now else 0
+    if kind == K_FABOUT:
+        if thread[o + O_MODE]:
+            return 0
+        queue = thread[o + O_QUEUE]
+        return C_STALL_OUT if s.out_count[pe, queue] >= s.output_depth[queue] else 0
+    if kind == K_FIFO:
+        fifo = thread[o + O_QUEUE]
+        state, row = s.fifo[pe, fifo], s.fifos[s.at[s.code_of[pe], 4] + fifo]
+        if o == OPERANDS:
+            full = (state[F_COUNT] + 1) * thread[o + O_WORDS] > row[1]
+            return C_STALL_FIFO if full else 0
+        return C_STALL_FIFO if state[F_COUNT] == 0 else 0
+    return 0
+
+
+@njit(cache=True, inline="never")
+def _pop_wavelet(s, pe, color):
+    head = s.in_head[pe, color]
+    wavelet = s.inq[pe, color, head]
+    s.in_head[pe, color] = (head + 1) % QUEUE
+    s.in_count[pe, color] -= 1
+    if s.in_count[pe, color] == 0:
+        s.in_mask[pe] &= ~(np.int64(1) << color)
+    return wavelet
+
+
+@njit(cache=True, inline="never")
+def _from_fifo(s, pe, thread, o):
+    fifo, words = thread[o + O_QUEUE], thread[o + O_WORDS]
+    state, row = s.fifo[pe, fifo], s.fifos[s.at[s.code_of[pe], 4] + fifo]
+    capacity = row[1] // words
+    value = load(s, pe, row[0] + state[F_HEAD] * words, words)
+    state[F_HEAD] = (state[F_HEAD] + 1) % capacity
+    state[F_COUNT] -= 1
+    if state[F_WANTS_ROOM]:
+        state[F_WANTS_ROOM] = 0
+        if row[4] >= 0:
+            s.active[pe] |= np.int64(1) << row[4]
+    return value
+
+
+@njit(cache=True, inline="never")
+def _to_fifo(s, pe, thread, value):
+    o = OPERANDS
+    fifo, words = thread[o + O_QUEUE], thread[o + O_WORDS]
+    state, row = s.fifo[pe, fifo], s.fifos[s.at[s.code_of[pe], 4] + fifo]
+    capacity = row[1] // words
+    at = (state[F_HEAD] + state[F_COUNT]) % capacity
+    store(s, pe, row[0] + at * words, words, value)
+    state[F_COUNT] += 1
+    if state[F_WANTS_DATA]:
+        state[F_WANTS_DATA] = 0
+        if row[3] >= 0:
+            s.active[pe] |= np.int64(1) << row[3]
+
+
+@njit(cache=True, inline="never")
+def _from_fabric(s, pe, thread, o):
+    """The next element of a fabric input; in SIMD mode the wavelet's high half is kept for later."""
+    if thread[o + O_MODE]:
+        thread[o + O_MODE] = 0
+        return thread[o + O_VALUE] >> 16 & 0xFFFF
+    wavelet = _pop_wavelet(s, pe, thread[o + O_COLOR])
+    simd = s.dsds[thread[o + O_TEMPLATE], D_SIMD] > 0
+    if simd and thread[o + O_WORDS] == 1:
+        thread[o + O_VALUE], thread[o + O_MODE] = wavelet & DATA, 1
+    return wavelet & (0xFFFF if thread[o + O_WORDS] == 1 else DATA)
+
+
+@njit(cache=True, inline="never")
+def push(s, pe, queue, color, wavelet, now):
+    """Into an output queue that has room."""
+    at = (np.int64(s.out_head[pe, queue]) + s.out_count[pe, queue]) % QUEUE
+    s.outq[pe, queue, at] = wavelet | (now + s.shape[4] - 1) << READY_SHIFT
+    s.out_color[pe, queue, at] = color
+    s.out_count[pe, queue] += 1
+    s.out_mask[pe] |= np.int64(1) << queue
+
+
+@njit(cache=True, inline="never")
+def _to_fabric(s, pe, thread, value, now):
+    """Send an element; in SIMD mode the first of a pair waits for the second."""
+    o = OPERANDS
+    row = s.dsds[thread[o + O_TEMPLATE]]
+    if thread[o + O_WORDS] == 1 and row[D_SIMD] > 0 and not row[D_INDEX]:
+        if thread[o + O_MODE] == 0 and thread[T_LEFT] > 1:
+            thread[o + O_VALUE], thread[o + O_MODE] = value & 0xFFFF, 1
+            return
+        if thread[o + O_MODE]:
+            value = thread[o + O_VALUE] | (value & 0xFFFF) << 16
+            thread[o + O_MODE] = 0
+    elif row[D_INDEX]:
+        value = thread[o + O_VALUE] | (value & 0xFFFF)
+    if row[D_TRANSFORM]:
+        value ^= np.int64(s.config[pe, CONTROL_MASK_WORD]) << 16
+    wavelet = (value & DATA) | (CONTROL if row[D_CONTROL] > 0 else 0)
+    push(s, pe, thread[o + O_QUEUE], thread[o + O_COLOR], wavelet, now)
+
+
+@njit(cache=True)
+def _get(s, pe, thread, position):
+    o = OPERANDS + position * OPERAND_FIELDS
+    kind = thread[o + O_KIND]
+    if kind <= K_CIRCBUF:
+        value = load(s, pe, thread[o + O_ADDRESS] & 0xFFFF, thread[o + O_WORDS])
+        _advance(s, thread, o)
+        return value
+    if kind == K_SCALAR:
+        return thread[o + O_VALUE]
+    if kind == K_FABIN:
+        return _from_fabric(s, pe, thread, o)
+    if kind == K_POINTER:
+        return load(s, pe, thread[o + O_ADDRESS], thread[o + O_WORDS])
+    if kind == K_FIFO:
+        return _from_fifo(s, pe, thread, o)
+    return np.int64(0)
+
+
+@njit(cache=True)
+def one_element(s, pe, thread, now):
+    """Compute and put away the next element; the operands were found to fit."""
+    op = thread[T_OP]
+    a, b, c = _get(s, pe, thread, 1), _get(s, pe, thread, 2), _get(s, pe, thread, 3)
+    value, thread[T_CARRY] = element(op, s.shape[2], a, b, c, thread[T_CARRY])
+    o = OPERANDS
+    kind = thread[o + O_KIND]
+    if kind <= K_CIRCBUF:
+        store(s, pe, thread[o + O_ADDRESS] & 0xFFFF, thread[o + O_WORDS], value)
+        _advance(s, thread, o)
+    elif kind == K_FABOUT:
+        _to_fabric(s, pe, thread, value, now)
+    elif kind == K_POINTER:
+        store(s, pe, thread[o + O_ADDRESS], thread[o + O_WORDS], value)
+    elif kind == K_FIFO:
+        _to_fifo(s, pe, thread, value)
+    thread[T_LEFT] -= 1
+
+
+# --- End -------------------------------------------------------------------------------------
+
+
+@njit(cache=True, inline="never")
+def unblock(s, pe, kind, id_):
+    """`@unblock`: let a task run, or a color's data task."""
+    _set_block(s, pe, kind, id_, False)
+
+
+@njit(cache=True, inline="never")
+def block(s, pe, kind, id_):
+    """`@block`."""
+    _set_block(s, pe, kind, id_, True)
+
+
+@njit(cache=True, inline="never")
+def _set_block(s, pe, kind, id_, on):
+    bit = np.int64(1) << id_
+    if kind == LOCAL or (kind == COLOR and not s.shape[7]):
+        s.blocked[pe] = s.blocked[pe] | bit if on else s.blocked[pe] & ~bit
+    if kind == CONTROL_TASK:
+        s.blocked_control[pe] = s.blocked_control[pe] | bit if on else s.blocked_control[pe] & ~bit
+    if kind in (DATA_TASK, QUEUE_ID, COLOR):
+        if s.shape[7] and kind != COLOR:
+            color = s.input_color[s.code_of[pe], id_]
+            if color < 0:
+                return
+            bit = np.int64(1) << np.int64(color)
+        s.blocked_data[pe] = s.blocked_data[pe] | bit if on else s.blocked_data[pe] & ~bit
+
+
+@njit(cache=True, inline="never")
+def _save_addresses(s, pe, thread):
+    """DSRs loaded with `save_address` keep where their operand has come to."""
+    for position in range(4):
+        o = OPERANDS + position * OPERAND_FIELDS
+        dsr = thread[o + O_DSR]
+        if dsr < 0 or thread[o + O_KIND] > K_CIRCBUF:
+            continue
+        held = s.dsr_options[pe, dsr >> 8, dsr & 0xFF]
+        if thread[o + O_KIND] == K_CIRCBUF or (
+            held >= 0 and s.options[s.at[s.code_of[pe], 3] + held, P_SAVE] > 0
+        ):
+            packed = s.dsr[pe, dsr >> 8, dsr & 0xFF]
+            s.dsr[pe, dsr >> 8, dsr & 0xFF] = (packed & ~np.int64(0xFFFF)) | (
+                thread[o + O_ADDRESS] & 0xFFFF
+            )
+
+
+@njit(cache=True, inline="never")
+def finish(s, pe, slot, result, by_control):
+    """An operation has ended: what it held is free, what it was to set off is set off."""
+    thread = s.threads[pe, slot]
+    thread[T_ACTIVE] = 0
+    _save_addresses(s, pe, thread)
+    for position in range(3):
+        o = OPERANDS + position * OPERAND_FIELDS
+        if thread[o + O_KIND] == K_FABIN:
+            s.owned[pe] &= ~(np.int64(1) << thread[o + O_COLOR])
+        if thread[o + O_KIND] == K_FIFO:
+            s.fifo[pe, thread[o + O_QUEUE], F_WRITE if position == 0 else F_READ] = (
+                0 if result else thread[T_LEFT]
+            )
+    options = thread[T_OPTIONS]
+    if thread[T_ASYNC]:
+        s.running[pe] &= ~(np.int64(1) << slot)
+    elif thread[T_RESULT] >= 0:
+        s.reg[pe, thread[T_RESULT]] = result
+    if options < 0:
+        return
+    row = s.options[options]
+    if by_control:
+        if row[P_C_ACTIVATE] >= 0:
+            s.active[pe] |= np.int64(1) << np.int64(row[P_C_ACTIVATE])
+        if row[P_C_UNBLOCK] >= 0:
+            unblock(s, pe, row[P_C_KIND], row[P_C_UNBLOCK])
+        if row[P_TERMINATE] <= 0:
+            return
+    if row[P_ACTIVATE] >= 0:
+        s.active[pe] |= np.int64(1) << np.int64(row[P_ACTIVATE])
+    if row[P_UNBLOCK] >= 0:
+        unblock(s, pe, row[P_UNBLOCK_KIND], row[P_UNBLOCK])
+
+
+# --- One cycle -------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _stride_limit(width, thread, o):
+    """Elements per cycle that a memory operand's stride allows (documentation's appendix)."""
+    if thread[o + O_KIND] != K_MEM1D:
+        return width
+    stride = thread[o + O_STRIDE] // thread[o + O_WORDS]
+    if stride == 0 or stride == 1:
+        return width
+    rest = stride % 8
+    if rest == 0:
+        return np.int64(1)
+    if rest == 1 or rest == 7 or rest == 4:
+        return min(width, np.int64(2))
+    return width
+
+
+@njit(cache=True)
+def _conflict(thread):
+    """Whether the two sources' next words lie in banks that cannot be read together."""
+    a, b = OPERANDS + OPERAND_FIELDS, OPERANDS + 2 * OPERAND_FIELDS
+    if thread[a + O_KIND] > K_CIRCBUF or thread[b + O_KIND] > K_CIRCBUF:
+        return False
+    return thread[a + O_ADDRESS] % 4 == thread[b + O_ADDRESS] % 4
+
+
+@njit(cache=True)
+def _width(s, thread):
+    """Elements that one cycle can take, fabric aside."""
+    width = s.simd[thread[T_OP]]
+    for position in range(3):
+        width = _stride_limit(width, thread, OPERANDS + position * OPERAND_FIELDS)
+    return width
+
+
+@njit(cache=True, inline="never")
+def all_at_once(s, pe, thread):
+    """Run a memory-only operation to its end; returns its cycles."""
+    width, cycles = _width(s, thread), np.int64(0)
+    while thread[T_LEFT] > 0:
+        cycles += 2 if _conflict(thread) else 1
+        for _ in range(min(width, thread[T_LEFT])):
+            one_element(s, pe, thread, 0)
+        if s.fault[0]:
+            if s.fault[2] < 0:
+                s.fault[2] = thread[T_ROW]
+            break
+    return cycles
+
+
+@njit(cache=True)
+def memory_only(thread):
+    """Whether no operand is a queue or a FIFO."""
+    for position in range(4):
+        kind = thread[OPERANDS + position * OPERAND_FIELDS + O_KIND]
+        if K_FABIN <= kind <= K_FIFO:
+            return False
+    return True
+
+
+@njit(cache=True, inline="never")
+def _on_fifo(s, pe, slot, thread):
+    """A FIFO was empty or full: the operation ends or waits, as its action says."""
+    for position in range(3):
+        o = OPERANDS + position * OPERAND_FIELDS
+        if thread[o + O_KIND] != K_FIFO:
+            continue
+        fifo = thread[o + O_QUEUE]
+        row = s.fifos[s.at[s.code_of[pe], 4] + fifo]
+        if position == 0 and (s.fifo[pe, fifo, F_COUNT] + 1) * thread[o + O_WORDS] > row[1]:
+            s.fifo[pe, fifo, F_WANTS_ROOM], action = 1, row[6]
+        elif position > 0 and s.fifo[pe, fifo, F_COUNT] == 0:
+            s.fifo[pe, fifo, F_WANTS_DATA], action = 1, row[5]
+        else:
+            continue
+        if action == FAULT:
+            fault(s, F_BAD, pe, thread[T_ROW], fifo)
+        elif action == TERMINATE or (action == TEST_OR_SUSPEND and not thread[T_ASYNC]):
+            finish(s, pe, slot, np.int64(action == TERMINATE), False)
+            return DONE
+    return STALLED
+
+
+@njit(cache=True, inline="never")
+def _control_ends(s, pe, slot, thread, now):
+    """A control wavelet at the head of an input ends the operation, if it was asked to."""
+    options = thread[T_OPTIONS]
+    if options < 0:
+        return False
+    row = s.options[options]
+    if row[P_TERMINATE] <= 0 and row[P_C_ACTIVATE] < 0 and row[P_C_UNBLOCK] < 0:
+        return False
+    for position in range(1, 3):
+        o = OPERANDS + position * OPERAND_FIELDS
+        color = thread[o + O_COLOR]
+        if thread[o + O_KIND] == K_FABIN and s.in_count[pe, color]:
+            head = s.inq[pe, color, s.in_head[pe, color]]
+            if head & CONTROL and head >> READY_SHIFT <= now:
+                _pop_wavelet(s, pe, color)
+                finish(s, pe, slot, np.int64(1), True)
+                return True
+    return False
+
+
+@njit(cache=True, inline="never")
+def _drop(s, pe, slot, thread, now):
+    """`@dfilt`: throw data away until enough control wavelets have come."""
+    o = OPERANDS
+    while o < OPERANDS + 3 * OPERAND_FIELDS and thread[o + O_KIND] != K_FABIN:
+        o += OPERAND_FIELDS
+    color = thread[o + O_COLOR]
+    if s.in_count[pe, color] == 0 or s.inq[pe, color, s.in_head[pe, color]] >> READY_SHIFT > now:
+        return STALLED
+    thread[T_LEFT] -= _pop_wavelet(s, pe, color) & CONTROL != 0
+    if thread[T_LEFT] == 0:
+        finish(s, pe, slot, np.int64(1), False)
+        return DONE
+    return PROGRESS
+
+
+@njit(cache=True, inline="never")
+def beat(s, pe, slot, now):
+    """One cycle of an operation: DONE, PROGRESS or STALLED."""
+    thread = s.threads[pe, slot]
+    if thread[T_OP] == DFILT:
+        return _drop(s, pe, slot, thread, now)
+    if _control_ends(s, pe, slot, thread, now):
+        return DONE
+    width, taken, popped, why = _width(s, thread), 0, np.int64(0), 0
+    while taken < width and thread[T_LEFT] > 0:
+        for position in range(4):
+            why = _fits(s, pe, thread, OPERANDS + position * OPERAND_FIELDS, popped, now)
+            if why:
+                break
+        if why:
+            break
+        sends = thread[OPERANDS + O_KIND] == K_FABOUT
+        before = s.out_count[pe, thread[OPERANDS + O_QUEUE]] if sends else 0
+        for position in range(1, 3):
+            o = OPERANDS + position * OPERAND_FIELDS
+            if thread[o + O_KIND] == K_FABIN and thread[o + O_MODE] == 0:
+                popped |= np.int64(1) << thread[o + O_COLOR]
+        one_element(s, pe, thread, now)
+        taken += 1
+        if sends and s.out_count[pe, thread[OPERANDS + O_QUEUE]] != before:
+            break  # one wavelet into the queue in a cycle
+    if s.fault[0] and s.fault[2] < 0:
+        s.fault[2] = thread[T_ROW]
+    if thread[T_LEFT] == 0 and (taken or why == 0):
+        if not _after_last(s, pe, thread, now):
+            return PROGRESS
+        finish(s, pe, slot, np.int64(1), False)
+        return DONE
+    if taken:
+        return PROGRESS
+    thread[T_STALL] = why
+    if why == C_STALL_FIFO:
+        return _on_fifo(s, pe, slot, thread)
+    return STALLED
+
+
+@njit(cache=True)
+def _after_last(s, pe, thread, now):
+    """`.advance_switch`: a command to the routers follows the last wavelet; False while it waits."""
+    o = OPERANDS
+    if thread[o + O_KIND] != K_FABOUT or s.dsds[thread[o + O_TEMPLATE], D_ADVANCE] <= 0:
+        return True
+    queue = thread[o + O_QUEUE]
+    if s.out_count[pe, queue] >= s.output_depth[queue]:
+        return False
+    push(s, pe, queue, thread[o + O_COLOR], ADVANCE_WAVELET | CONTROL, now)
+    return True
