@@ -1,0 +1,100 @@
+"""An exploration as tables for a terminal: who fits, in which order, at what price, and what to change."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from waferllm.reports.explore_rows import METRICS, Exploration, Metric, Row, show_figure
+
+RECALLED_MARK = "r"
+TOP_ROWS = 20
+
+
+def render(made: Exploration) -> RenderableType:
+    """The ranking, what bounds and helps each system, those that do not fit, and the notes."""
+    parts: list[RenderableType] = [Text(made.title, style="bold")]
+    if made.partial:
+        parts.append(Text(f"PARTIAL: {made.partial}", style="bold yellow"))
+    if made.fitting:
+        parts += [_ranking(made), _reasons(made)]
+    else:
+        parts.append(Text("None of these systems can serve this workload."))
+    refused = [row for row in made.rows if not row.fits]
+    if refused:
+        parts.append(_refused(refused))
+    parts += [Text(line) for line in (*_footnotes(made), *made.notes)]
+    return Group(*parts)
+
+
+def _ranking(made: Exploration) -> Table:
+    table = Table(title=f"Ranked by {made.objective} (predicted)", title_justify="left")
+    table.add_column("", justify="right")
+    table.add_column("system", no_wrap=True)
+    for metric in METRICS:
+        table.add_column(_heading(metric), justify="right")
+    for place, row in enumerate(made.fitting[:TOP_ROWS], 1):
+        table.add_row(str(place), _marked(row), *(_cell(row, metric) for metric in METRICS))
+    return table
+
+
+def _heading(metric: Metric) -> str:
+    in_title = not metric.unit or metric.unit in metric.title or metric.title.startswith("gCO2e")
+    return metric.title if in_title else f"{metric.title} {metric.unit}"
+
+
+def _cell(row: Row, metric: Metric) -> str:
+    figure = row.figures.get(metric.key)
+    if figure is None:
+        return "n/a"
+    return show_figure(figure, metric).replace(" (", "\n(")
+
+
+def _marked(row: Row) -> str:
+    return f"{row.name} {RECALLED_MARK}" if row.recalled else row.name
+
+
+def _reasons(made: Exploration) -> Table:
+    table = Table(title="How, and what holds it back (predicted)", title_justify="left")
+    table.add_column("system", no_wrap=True)
+    for column in ("sharding", "prefill bound by", "decode bound by", "would help most"):
+        table.add_column(column)
+    for row in made.fitting[:TOP_ROWS]:
+        sharding = f"{row.sharding}, batch {row.batch:,}" if row.batch else row.sharding
+        table.add_row(row.name, sharding, row.prefill_bound, row.decode_bound, row.helps_most)
+    return table
+
+
+def _refused(rows: list[Row]) -> Table:
+    table = Table(title="Does not fit (predicted)", title_justify="left")
+    table.add_column("system", no_wrap=True)
+    table.add_column("why")
+    for row in rows[:TOP_ROWS]:
+        table.add_row(row.name, row.why_not)
+    if len(rows) > TOP_ROWS:
+        table.add_row("…", f"and {len(rows) - TOP_ROWS:,} more")
+    return table
+
+
+def _footnotes(made: Exploration) -> list[str]:
+    shown = made.fitting[:TOP_ROWS]
+    lines = []
+    if len(made.fitting) > TOP_ROWS:
+        lines.append(f"The best {TOP_ROWS} of {len(made.fitting):,} that fit; --json has all.")
+    if any(figure.ranges for row in shown for figure in row.figures.values()):
+        lines.append("Brackets: the range that uncertain inputs imply.")
+    for row in shown:
+        lines += [f"{row.name}: {line}" for line in (*row.warnings, *_missing(row))]
+        if row.recalled:
+            named = ", ".join(row.recalled)
+            lines.append(f"{row.name} {RECALLED_MARK}: recalled, not read in a source: {named}.")
+    return lines
+
+
+def _missing(row: Row) -> list[str]:
+    """Each reason once, with the metrics that it leaves out."""
+    reasons: dict[str, list[str]] = {}
+    for metric in METRICS:
+        figure = row.figures.get(metric.key)
+        if figure is not None and figure.value is None:
+            reasons.setdefault(figure.why_missing, []).append(metric.title)
+    return [f"{', '.join(titles)} left out: {why}" for why, titles in reasons.items()]
