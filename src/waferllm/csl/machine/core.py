@@ -45,6 +45,7 @@ from waferllm.csl.machine.vector import (
     STALLED,
     _pop_wavelet,
     all_at_once,
+    arrival,
     beat,
     block,
     fault,
@@ -304,6 +305,7 @@ def _rare(s, pe, ins, row, now):
             s.prints[count, 0], s.prints[count, 1] = pe, row
             for at in range(4):
                 s.prints[count, 2 + at] = reg[ins[4 + at]] if ins[4 + at] >= 0 else 0
+            s.prints[count, 6] = s.clock[NOW]
         s.print_count[0] = count + 1
     elif op == HOST_READY:
         s.ready[pe] = 1
@@ -524,6 +526,8 @@ def _issue_microthread(s, pe, now, important):
             outcome = beat(s, pe, slot, now)
             if outcome == STALLED:
                 s.counters[pe, thread[T_STALL]] += 1
+                ready = arrival(s, pe, thread)
+                soonest = min(soonest, ready if ready > now else NEVER)
                 continue
             if outcome == DONE:
                 trace(s, pe, now, TRACE_DONE, thread[T_ROW])
@@ -544,7 +548,8 @@ def _issue_main(s, pe, now):
         outcome = beat(s, pe, MAIN, now)
         if outcome == STALLED:
             s.counters[pe, s.threads[pe, MAIN, T_STALL]] += 1
-            return False, NEVER
+            ready = arrival(s, pe, s.threads[pe, MAIN])
+            return False, ready if ready > now else NEVER
         s.counters[pe, C_COMPUTE] += 1
         if outcome == DONE:
             trace(s, pe, now, TRACE_DONE, s.threads[pe, MAIN, T_ROW])
@@ -586,11 +591,13 @@ def step(s, pe, now):
 @njit(cache=True)
 def step_all(s, first, stride):
     """One cycle of all cores that have something to do; returns the next cycle in which one has."""
-    now, nearest, pes = s.clock[NOW], NEVER, len(s.mode)
+    now, nearest, alarm = s.clock[NOW], NEVER, s.alarm
+    pes = len(alarm)
     for visit in range(pes):
-        pe = (first + visit * stride) % pes
-        if s.alarm[pe] <= now:
-            s.alarm[pe] = NEVER
-            s.alarm[pe] = min(s.alarm[pe], step(s, pe, now))
-        nearest = min(nearest, s.alarm[pe])
+        pe = (first + visit * stride) % pes if stride != 1 else visit
+        if alarm[pe] <= now:
+            alarm[pe] = NEVER
+            when = step(s, pe, now)
+            alarm[pe] = min(alarm[pe], when)
+        nearest = min(nearest, alarm[pe])
     return nearest

@@ -29,6 +29,7 @@ RING, POP, TORN, SWAP_X, SWAP_Y = 1, 6, 8, 16, 32
 ALWAYS_POP, POP_ON_ADVANCE, POP_ON_ADVANCE_NOP = 1, 2, 3
 COMMANDS = 8
 MOST_MOVES = 10
+NEVER = np.int64(2**62)
 
 
 @njit(cache=True)
@@ -81,13 +82,14 @@ def outputs(s, pe, color, wavelet):
 
 
 @njit(cache=True)
-def _room(s, pe, color, tx):
+def _room(s, held, pe, color, tx, width, height):
     """Whether every place that a wavelet goes to had room when the cycle began."""
-    width, height = s.shape[0], s.shape[1]
+    swapped = s.flags[pe, color] & (SWAP_X | SWAP_Y)
     for port in range(RAMP):
         if tx >> port & 1:
             other = neighbor(pe, port, width, height)
-            if other < 0 or s.held[other, port ^ 1, out_color(s, pe, color, port)] >= BUFFER:
+            there = out_color(s, pe, color, port) if swapped else color
+            if other < 0 or held[other, port ^ 1, there] >= BUFFER:
                 return False
     if tx >> RAMP & 1 and not s.host_out[color]:
         return s.in_count[pe, color] < s.depth[s.code_of[pe], color]
@@ -109,54 +111,72 @@ def _collides(s, pe, port, color, rx):
 
 
 @njit(cache=True)
+def _twice(masks):
+    """Colors that more than one port of a router holds."""
+    seen, twice = np.int64(0), np.int64(0)
+    for port in range(5):
+        twice |= seen & masks[port]
+        seen |= masks[port]
+    return twice
+
+
+@njit(cache=True)
 def propose(s, now, first, step):
     """Write this cycle's moves; returns their number. `first` and `step` set the visiting order."""
-    count, pes, nearest = 0, len(s.mode), np.int64(2**62)
-    links = now % s.shape[6] < s.shape[5]
+    # Arrays in local names: the loop below must not look them up again for each router.
+    port_mask, buffer, held, position = s.port_mask, s.buffer, s.held, s.position
+    all_rx, all_tx, flags = s.rx, s.tx, s.flags
+    move_pe, move_what = s.move_pe, s.move_what
+    width, height = s.shape[0], s.shape[1]
+    count, pes, nearest = 0, len(port_mask), NEVER
+    links, turn = now % s.shape[6] < s.shape[5], now % COLORS
     for visit in range(pes):
-        pe = (first + visit * step) % pes
-        union = s.port_mask[pe, 0] | s.port_mask[pe, 1] | s.port_mask[pe, 2] | s.port_mask[pe, 3]
-        twice = s.port_mask[pe, 4] & union
-        union |= s.port_mask[pe, 4]
+        pe = (first + visit * step) % pes if step != 1 else visit
+        masks = port_mask[pe]
+        union = masks[0] | masks[1] | masks[2] | masks[3] | masks[4]
         if union == 0:
             continue
-        twice |= s.port_mask[pe, 0] & (s.port_mask[pe, 1] | s.port_mask[pe, 2] | s.port_mask[pe, 3])
-        twice |= s.port_mask[pe, 1] & (s.port_mask[pe, 2] | s.port_mask[pe, 3])
-        twice |= s.port_mask[pe, 2] & s.port_mask[pe, 3]
-        used, moves = np.int64(0), 0
-        turn = now % COLORS
+        twice, used, moves = np.int64(-1), np.int64(0), 0
         high = union >> turn << turn
         for colors in (high, union ^ high):
             while colors and moves < MOST_MOVES:
                 color = lowest_bit(colors)
                 colors &= colors - 1
-                rx = s.rx[pe, color, s.position[pe, color]]
-                if s.flags[pe, color] & TORN:
+                if flags[pe, color] & TORN:
                     continue
-                for port in range(5):
-                    if s.held[pe, port, color] == 0 or not rx >> port & 1:
+                place = position[pe, color]
+                rx = np.int64(all_rx[pe, color, place])
+                while rx:
+                    port = lowest_bit(rx)
+                    rx &= rx - 1
+                    if held[pe, port, color] == 0:
                         continue
-                    wavelet = s.buffer[pe, port, color, 0]
-                    ready = wavelet >> READY_SHIFT
-                    if ready > now:
-                        nearest = min(nearest, ready)
+                    wavelet = buffer[pe, port, color, 0]
+                    if wavelet >> READY_SHIFT > now:
+                        nearest = min(nearest, wavelet >> READY_SHIFT)
                         continue
-                    if twice >> color & 1:
-                        verdict = _collides(s, pe, port, color, rx)
-                        if verdict == 2:
-                            s.fault[:4] = F_COLLISION, pe, color, port
-                        if verdict:
-                            continue
-                    tx = outputs(s, pe, color, wavelet)
-                    if tx & used or (tx == 0 and not wavelet & CONTROL):
+                    if rx or twice >= 0:
+                        if twice < 0:
+                            twice = _twice(masks)
+                        if twice >> color & 1:
+                            verdict = _collides(s, pe, port, color, all_rx[pe, color, place])
+                            if verdict == 2:
+                                s.fault[:4] = F_COLLISION, pe, color, port
+                            if verdict:
+                                continue
+                    tx = np.int64(all_tx[pe, color, place])
+                    if wavelet & CONTROL:
+                        tx = outputs(s, pe, color, wavelet)
+                    elif tx == 0:
+                        continue
+                    if tx & used:
                         continue
                     if tx & 15 and not links:
                         nearest = min(nearest, now + 1)
                         continue
-                    if _room(s, pe, color, tx):
+                    if _room(s, held, pe, color, tx, width, height):
                         used |= tx
-                        s.move_pe[count] = pe
-                        s.move_what[count] = port * COLORS + color
+                        move_pe[count], move_what[count] = pe, port * COLORS + color
                         count += 1
                         moves += 1
                         break
@@ -235,51 +255,63 @@ def switch(s, pe, color, opcode):
     return False
 
 
+@njit(cache=True, inline="never")
+def _command_passes(s, pe, color, wavelet, tx, now):
+    """A control wavelet at a router: deliver it, obey it; returns it as it goes on."""
+    if tx >> RAMP & 1:
+        _deliver(s, pe, color, wavelet, now)
+    opcode, _ = _command(wavelet, 0)
+    advanced = switch(s, pe, color, opcode)
+    pop = (s.flags[pe, color] & POP) >> 1
+    if (
+        pop == ALWAYS_POP
+        or (pop >= POP_ON_ADVANCE and advanced)
+        or (pop == POP_ON_ADVANCE_NOP and opcode == 0)
+    ):
+        return (wavelet & ~np.int64(DATA)) | _popped(wavelet & DATA)
+    return wavelet
+
+
 @njit(cache=True)
 def commit(s, now, count):
     """Carry out the moves that `propose` wrote."""
-    width, height, hop = s.shape[0], s.shape[1], s.shape[3]
+    width, height, ready = s.shape[0], s.shape[1], (now + s.shape[3]) << READY_SHIFT
+    buffer, held, port_mask, link_use, flags = s.buffer, s.held, s.port_mask, s.link_use, s.flags
+    move_pe, move_what = s.move_pe, s.move_what
     for move in range(count):
-        pe, what = np.int64(s.move_pe[move]), s.move_what[move]
+        pe, what = np.int64(move_pe[move]), move_what[move]
         port, color = what // COLORS, what % COLORS
-        wavelet = s.buffer[pe, port, color, 0] & KEPT
+        wavelet = buffer[pe, port, color, 0] & KEPT
         tx = outputs(s, pe, color, wavelet)
-        s.buffer[pe, port, color, 0] = s.buffer[pe, port, color, 1]
-        s.held[pe, port, color] -= 1
-        if s.held[pe, port, color] == 0:
-            s.port_mask[pe, port] &= ~(np.int64(1) << color)
+        buffer[pe, port, color, 0] = buffer[pe, port, color, 1]
+        held[pe, port, color] -= 1
+        if held[pe, port, color] == 0:
+            port_mask[pe, port] &= ~(np.int64(1) << color)
+        swapped = flags[pe, color] & (SWAP_X | SWAP_Y)
         if wavelet & CONTROL:
-            opcode, _ = _command(wavelet, 0)
-            ramp = tx >> RAMP & 1
-            if ramp:
-                _deliver(s, pe, color, wavelet, now)
-            advanced = switch(s, pe, color, opcode)
-            pop = (s.flags[pe, color] & POP) >> 1
-            if (
-                pop == ALWAYS_POP
-                or (pop >= POP_ON_ADVANCE and advanced)
-                or (pop == POP_ON_ADVANCE_NOP and opcode == 0)
-            ):
-                wavelet = (wavelet & ~np.int64(DATA)) | _popped(wavelet & DATA)
+            wavelet = _command_passes(s, pe, color, wavelet, tx, now)
         elif tx >> RAMP & 1:
             _deliver(s, pe, color, wavelet, now)
-        for out in range(RAMP):
-            if tx >> out & 1:
-                other, there = neighbor(pe, out, width, height), out_color(s, pe, color, out)
-                at = s.held[other, out ^ 1, there]
-                s.buffer[other, out ^ 1, there, at] = wavelet | (now + hop) << READY_SHIFT
-                s.held[other, out ^ 1, there] = at + 1
-                s.port_mask[other, out ^ 1] |= np.int64(1) << there
-                s.link_use[pe, out] += 1
+        links = tx & 15
+        while links:
+            out = lowest_bit(links)
+            links &= links - 1
+            other = neighbor(pe, out, width, height)
+            there = out_color(s, pe, color, out) if swapped else color
+            at = held[other, out ^ 1, there]
+            buffer[other, out ^ 1, there, at] = wavelet | ready
+            held[other, out ^ 1, there] = at + 1
+            port_mask[other, out ^ 1] |= np.int64(1) << there
+            link_use[pe, out] += 1
     s.clock[MOVED] += count
 
 
 @njit(cache=True)
 def leave_cores(s, now):
     """Up the ramps: one wavelet per core and cycle, from one of its output queues to the router."""
-    nearest = np.int64(2**62)
-    for pe in range(len(s.mode)):
-        mask = s.out_mask[pe]
+    nearest, out_mask, outq, out_color, held = NEVER, s.out_mask, s.outq, s.out_color, s.held
+    for pe in range(len(out_mask)):
+        mask = out_mask[pe]
         if mask == 0:
             continue
         turn = now % 8
@@ -290,21 +322,21 @@ def leave_cores(s, now):
                 queue = lowest_bit(queues)
                 queues &= queues - 1
                 head = s.out_head[pe, queue]
-                wavelet, color = s.outq[pe, queue, head], s.out_color[pe, queue, head]
+                wavelet, color = outq[pe, queue, head], out_color[pe, queue, head]
                 if wavelet >> READY_SHIFT > now:
                     nearest = min(nearest, wavelet >> READY_SHIFT)
                     continue
-                if s.held[pe, RAMP, color] >= BUFFER:
+                at = held[pe, RAMP, color]
+                if at >= BUFFER:
                     continue
-                at = s.held[pe, RAMP, color]
                 s.buffer[pe, RAMP, color, at] = (wavelet & KEPT) | (now + 1) << READY_SHIFT
-                s.held[pe, RAMP, color] = at + 1
+                held[pe, RAMP, color] = at + 1
                 s.port_mask[pe, RAMP] |= np.int64(1) << np.int64(color)
                 s.link_use[pe, RAMP] += 1
                 s.out_head[pe, queue] = (head + 1) % QUEUE
                 s.out_count[pe, queue] -= 1
                 if s.out_count[pe, queue] == 0:
-                    s.out_mask[pe] &= ~(np.int64(1) << queue)
+                    out_mask[pe] &= ~(np.int64(1) << queue)
                 s.alarm[pe] = min(s.alarm[pe], now + 1)
                 s.clock[MOVED] += 1
                 sent = True

@@ -6,8 +6,8 @@ import numpy as np
 
 from waferllm.csl.code import NONE, Kind, Op
 from waferllm.csl.machine.diagnose import MachineFault, describe_fault, describe_quiet
-from waferllm.csl.machine.floats import to_float
 from waferllm.csl.machine.image import Image
+from waferllm.csl.machine.prints import Lines, format_message
 from waferllm.csl.machine.profile import find_profile
 from waferllm.csl.machine.run import FAULT, HOST_FULL, LIMIT, QUIET, READY, run
 from waferllm.csl.machine.state import (
@@ -18,12 +18,11 @@ from waferllm.csl.machine.state import (
     NOW,
     PRINTS,
     make_arrays,
-    state_of,
 )
+from waferllm.csl.machine.view import View
 from waferllm.errors import InputError
 
 CYCLE_LIMIT = 1 << 30
-FLOATS = {Kind.F16, Kind.BF16, Kind.CB16, Kind.F32}
 
 
 class Machine:
@@ -37,14 +36,19 @@ class Machine:
         self.image = image
         self.profile = find_profile(profile, image.arch)
         self.state = make_arrays(image, self.profile, events)
-        self._jitted = state_of(self.state)
-        self.prints: list[str] = []
+        self._jitted = View(self.state)
+        self._lines = Lines()
         self.limit = CYCLE_LIMIT
         # The order in which PEs are visited, (first, step): it cannot matter, which tests check.
         self.order = (0, 1)
         self._streams: dict[tuple[int, int], list[np.ndarray]] = {}
         self._feeds = _no_feeds()
         self._received: dict[tuple[int, int], list[int]] = {}
+
+    @property
+    def prints(self) -> list[str]:
+        """Lines that PEs printed, each with the cycle in which it ended."""
+        return self._lines.done
 
     @property
     def cycle(self) -> int:
@@ -161,20 +165,17 @@ class Machine:
         self.state.to_host_count[0] = 0
         printed = int(self.state.print_count[0])
         for row in self.state.prints[: min(printed, PRINTS)].tolist():
-            self.prints.append(self._text(row))
+            self._print(row)
         if printed > PRINTS:
-            self.prints.append(f"({printed - PRINTS} more lines are left out)")
+            self._lines.done.append(f"({printed - PRINTS} more pieces of text are left out)")
         self.state.print_count[0] = 0
 
-    def _text(self, row: list[int]) -> str:
-        pe, at, values = row[0], row[1], row[2:]
-        ins, number = self.state.ins[at], int(self.image.code_of[pe])
+    def _print(self, row: list[int]) -> None:
+        pe, at, *values, cycle = row
+        ins, code = self.state.ins[at], self.image.codes[int(self.image.code_of[pe])]
         kinds = [(int(ins[8]) >> shift) & 255 for shift in (0, 8, 16, 24)]
-        shown = [_number(v, Kind(k)) for v, k in zip(values, kinds, strict=True) if k in set(Kind)]
-        text = self.image.codes[number].messages[int(ins[3])]
-        for each in shown:
-            text = text.replace("{}", each, 1)
-        return f"{self.place(pe)}: {text}" if self.image.pes > 1 else text
+        given = [(v, Kind(k)) for v, k in zip(values, kinds, strict=True) if k in set(Kind)]
+        self._lines.add(pe, cycle, format_message(code.messages[int(ins[3])], given))
 
     # --- What happened -----------------------------------------------------------------------
 
@@ -204,12 +205,6 @@ class Machine:
             "stalled": stalled,
             "idle": np.maximum(0, self.cycle - compute - stalled),
         }
-
-
-def _number(value: int, kind: Kind) -> str:
-    if kind in FLOATS:
-        return f"{to_float(value, int(kind)):g}"
-    return {0: "false", 1: "true"}[value] if kind == Kind.BOOL else str(value)
 
 
 Feeds = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]

@@ -3,8 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, types
-from numba.experimental import structref
 
 from waferllm.csl.code import NONE
 from waferllm.csl.code import Target as Id
@@ -30,9 +28,9 @@ READY_SHIFT = 33
 # A thread's fields, then four operands (destination, src0, src1, scalar) of fields each.
 (
     T_ACTIVE, T_OP, T_LEFT, T_START, T_OPTIONS, T_ROW, T_RESULT, T_PRIORITY, T_CONTROL, T_ASYNC,
-    T_STALL, T_CARRY,
-) = range(12)  # fmt: skip
-OPERANDS = 12
+    T_STALL, T_CARRY, T_WIDTH, T_NEEDS,
+) = range(14)  # fmt: skip
+OPERANDS = 14
 (
     O_KIND, O_ADDRESS, O_STRIDE, O_TEMPLATE, O_I0, O_I1, O_I2, O_VALUE, O_DSR, O_COLOR, O_QUEUE,
     O_WORDS, O_MODE,
@@ -61,7 +59,7 @@ NOW, NEXT, MOVED = 0, 1, 2
 
 
 class Arrays(NamedTuple):
-    """All arrays of a `State`. `pe` is the first index where one is per PE."""
+    """All arrays of the state. `pe` is the first index where one is per PE."""
 
     clock: np.ndarray
     fault: np.ndarray
@@ -142,111 +140,12 @@ class Arrays(NamedTuple):
     host_out: np.ndarray
     to_host: np.ndarray  # int64 [*, 4]: pe, color, data, cycle; a ring the machine empties
     to_host_count: np.ndarray
-    prints: np.ndarray  # int64 [*, 6]: pe, row, four values
+    prints: np.ndarray  # int64 [*, 7]: pe, row, four values, cycle
     print_count: np.ndarray
     events: np.ndarray  # int64 [*, 5]: the trace, or no rows
     event_count: np.ndarray
     arrivals: np.ndarray  # int64 [pe]: cycle at which a launched function starts, or -1
     launch_entry: np.ndarray  # int32 [code]
-
-
-@structref.register
-class StateType(types.StructRef):
-    """Numba's type of a `State`: one pointer, where a tuple would be hundreds of arguments."""
-
-
-class State(structref.StructRefProxy):
-    """`Arrays` as one object that jitted code takes; Python reads and writes through the `Arrays` it was made of."""
-
-
-structref.define_proxy(State, StateType, list(Arrays._fields))
-
-
-@njit(cache=True)
-def state_of(a):
-    """A `State` that shares the arrays of `a`."""
-    return State(
-        a.clock,
-        a.fault,
-        a.shape,
-        a.cost,
-        a.simd,
-        a.widths,
-        a.vector_cost,
-        a.ins,
-        a.constants,
-        a.dsds,
-        a.options,
-        a.fifos,
-        a.at,
-        a.local_entry,
-        a.data_entry,
-        a.data_params,
-        a.control_entry,
-        a.control_params,
-        a.teardown_entry,
-        a.input_color,
-        a.depth,
-        a.output_color,
-        a.output_depth,
-        a.data_bits,
-        a.code_of,
-        a.mode,
-        a.pc,
-        a.wake,
-        a.reg,
-        a.mem,
-        a.dsr,
-        a.dsr_options,
-        a.fifo,
-        a.active,
-        a.blocked,
-        a.blocked_data,
-        a.blocked_control,
-        a.owned,
-        a.threads,
-        a.running,
-        a.turn,
-        a.ready,
-        a.random,
-        a.config,
-        a.tsc,
-        a.counters,
-        a.inq,
-        a.in_head,
-        a.in_count,
-        a.in_mask,
-        a.outq,
-        a.out_color,
-        a.out_head,
-        a.out_count,
-        a.out_mask,
-        a.buffer,
-        a.held,
-        a.port_mask,
-        a.rx,
-        a.tx,
-        a.position,
-        a.flags,
-        a.filter_of,
-        a.filters,
-        a.filter_state,
-        a.torn,
-        a.alarm,
-        a.link_use,
-        a.move_pe,
-        a.move_what,
-        a.host_in,
-        a.host_out,
-        a.to_host,
-        a.to_host_count,
-        a.prints,
-        a.print_count,
-        a.events,
-        a.event_count,
-        a.arrivals,
-        a.launch_entry,
-    )
 
 
 TO_HOST, PRINTS = 1 << 16, 1 << 12
@@ -352,7 +251,7 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         host_out=_members(image.host_out),
         to_host=zeros(TO_HOST, 4),
         to_host_count=zeros(1),
-        prints=zeros(PRINTS, 6),
+        prints=zeros(PRINTS, 7),
         print_count=zeros(1),
         events=zeros(max(events, 1), 5),
         event_count=np.array([0, events], i64),

@@ -9,7 +9,7 @@ from numba import njit
 
 from waferllm.csl.code import DSD_COLUMNS, OPTION_COLUMNS, Operand
 from waferllm.csl.code import Target as Id
-from waferllm.csl.machine.alu import DFILT, element
+from waferllm.csl.machine.alu import DFILT, FMOVH, FMOVS, MOV16, MOV32, element
 from waferllm.csl.machine.fabric import CONTROL, DATA
 from waferllm.csl.machine.state import (
     C_STALL_FIFO,
@@ -53,6 +53,7 @@ from waferllm.csl.machine.state import (
     T_CARRY,
     T_CONTROL,
     T_LEFT,
+    T_NEEDS,
     T_OP,
     T_OPTIONS,
     T_PRIORITY,
@@ -60,6 +61,7 @@ from waferllm.csl.machine.state import (
     T_ROW,
     T_STALL,
     T_START,
+    T_WIDTH,
 )
 
 D = {name: at for at, name in enumerate(DSD_COLUMNS)}
@@ -212,6 +214,50 @@ def _thread_of(s, thread, options):
     return np.int64(0)
 
 
+@njit(cache=True)
+def _stride_limit(width, thread, o):
+    """Elements per cycle that a memory operand's stride allows (documentation's appendix)."""
+    if thread[o + O_KIND] != K_MEM1D:
+        return width
+    stride = thread[o + O_STRIDE] // thread[o + O_WORDS]
+    if stride == 0 or stride == 1:
+        return width
+    rest = stride % 8
+    if rest == 0:
+        return np.int64(1)
+    if rest == 1 or rest == 7 or rest == 4:
+        return min(width, np.int64(2))
+    return width
+
+
+@njit(cache=True)
+def _width(s, thread):
+    """Elements that one cycle can take, fabric aside."""
+    width = s.simd[thread[T_OP]]
+    for position in range(3):
+        width = _stride_limit(width, thread, OPERANDS + position * OPERAND_FIELDS)
+    return width
+
+
+@njit(cache=True)
+def _needs(thread):
+    """Bits of the operands that must be looked at before an element: queues and FIFOs."""
+    bits = np.int64(0)
+    for position in range(4):
+        if K_FABIN <= thread[OPERANDS + position * OPERAND_FIELDS + O_KIND] <= K_FIFO:
+            bits |= np.int64(1) << position
+    return bits
+
+
+@njit(cache=True)
+def _ends_by_control(s, options):
+    """Whether a control wavelet may end the operation."""
+    if options < 0:
+        return np.int64(0)
+    row = s.options[options]
+    return np.int64(row[P_TERMINATE] > 0 or row[P_C_ACTIVATE] >= 0 or row[P_C_UNBLOCK] >= 0)
+
+
 @njit(cache=True, inline="never")
 def start(s, pe, row, now):
     """Begin the vector operation of instruction `row`: the thread it runs on, or -1 if that is taken."""
@@ -246,7 +292,9 @@ def start(s, pe, row, now):
             priority = max(priority, np.int64(s.dsds[thread[o + O_TEMPLATE], D_PRIORITY]))
     thread[T_LEFT] = length if length >= 0 else 1
     thread[T_OPTIONS], thread[T_RESULT] = options, ins[2]
-    thread[T_CONTROL], thread[T_STALL], thread[T_CARRY] = 0, 0, 0
+    thread[T_STALL], thread[T_CARRY] = 0, 0
+    thread[T_CONTROL] = 2 if op == DFILT else _ends_by_control(s, options)
+    thread[T_WIDTH], thread[T_NEEDS] = _width(s, thread), _needs(thread)
     thread[T_START] = now + s.vector_cost[0] + loads * s.vector_cost[1]
     if options >= 0 and s.options[options, P_PRIORITY] > 0:
         priority = np.int64(s.options[options, P_PRIORITY])
@@ -429,8 +477,14 @@ def _get(s, pe, thread, position):
 def one_element(s, pe, thread, now):
     """Compute and put away the next element; the operands were found to fit."""
     op = thread[T_OP]
-    a, b, c = _get(s, pe, thread, 1), _get(s, pe, thread, 2), _get(s, pe, thread, 3)
-    value, thread[T_CARRY] = element(op, s.shape[2], a, b, c, thread[T_CARRY])
+    value = _get(s, pe, thread, 1)
+    if op == MOV32 or op == FMOVS:
+        value &= DATA
+    elif op == MOV16 or op == FMOVH:
+        value &= 0xFFFF
+    else:
+        b, c = _get(s, pe, thread, 2), _get(s, pe, thread, 3)
+        value, thread[T_CARRY] = element(op, s.shape[2], value, b, c, thread[T_CARRY])
     o = OPERANDS
     kind = thread[o + O_KIND]
     if kind <= K_CIRCBUF:
@@ -533,22 +587,6 @@ def finish(s, pe, slot, result, by_control):
 
 
 @njit(cache=True)
-def _stride_limit(width, thread, o):
-    """Elements per cycle that a memory operand's stride allows (documentation's appendix)."""
-    if thread[o + O_KIND] != K_MEM1D:
-        return width
-    stride = thread[o + O_STRIDE] // thread[o + O_WORDS]
-    if stride == 0 or stride == 1:
-        return width
-    rest = stride % 8
-    if rest == 0:
-        return np.int64(1)
-    if rest == 1 or rest == 7 or rest == 4:
-        return min(width, np.int64(2))
-    return width
-
-
-@njit(cache=True)
 def _conflict(thread):
     """Whether the two sources' next words lie in banks that cannot be read together."""
     a, b = OPERANDS + OPERAND_FIELDS, OPERANDS + 2 * OPERAND_FIELDS
@@ -557,19 +595,10 @@ def _conflict(thread):
     return thread[a + O_ADDRESS] % 4 == thread[b + O_ADDRESS] % 4
 
 
-@njit(cache=True)
-def _width(s, thread):
-    """Elements that one cycle can take, fabric aside."""
-    width = s.simd[thread[T_OP]]
-    for position in range(3):
-        width = _stride_limit(width, thread, OPERANDS + position * OPERAND_FIELDS)
-    return width
-
-
 @njit(cache=True, inline="never")
 def all_at_once(s, pe, thread):
     """Run a memory-only operation to its end; returns its cycles."""
-    width, cycles = _width(s, thread), np.int64(0)
+    width, cycles = thread[T_WIDTH], np.int64(0)
     while thread[T_LEFT] > 0:
         cycles += 2 if _conflict(thread) else 1
         for _ in range(min(width, thread[T_LEFT])):
@@ -584,11 +613,7 @@ def all_at_once(s, pe, thread):
 @njit(cache=True)
 def memory_only(thread):
     """Whether no operand is a queue or a FIFO."""
-    for position in range(4):
-        kind = thread[OPERANDS + position * OPERAND_FIELDS + O_KIND]
-        if K_FABIN <= kind <= K_FIFO:
-            return False
-    return True
+    return thread[T_NEEDS] == 0
 
 
 @njit(cache=True, inline="never")
@@ -617,12 +642,6 @@ def _on_fifo(s, pe, slot, thread):
 @njit(cache=True, inline="never")
 def _control_ends(s, pe, slot, thread, now):
     """A control wavelet at the head of an input ends the operation, if it was asked to."""
-    options = thread[T_OPTIONS]
-    if options < 0:
-        return False
-    row = s.options[options]
-    if row[P_TERMINATE] <= 0 and row[P_C_ACTIVATE] < 0 and row[P_C_UNBLOCK] < 0:
-        return False
     for position in range(1, 3):
         o = OPERANDS + position * OPERAND_FIELDS
         color = thread[o + O_COLOR]
@@ -633,6 +652,18 @@ def _control_ends(s, pe, slot, thread, now):
                 finish(s, pe, slot, np.int64(1), True)
                 return True
     return False
+
+
+@njit(cache=True, inline="never")
+def arrival(s, pe, thread):
+    """When the wavelet that a stalled operation waits for comes up the ramp, if it is on it."""
+    soonest = np.int64(2**62)
+    for position in range(1, 3):
+        o = OPERANDS + position * OPERAND_FIELDS
+        color = thread[o + O_COLOR]
+        if thread[o + O_KIND] == K_FABIN and s.in_count[pe, color]:
+            soonest = min(soonest, s.inq[pe, color, s.in_head[pe, color]] >> READY_SHIFT)
+    return soonest
 
 
 @njit(cache=True, inline="never")
@@ -651,31 +682,49 @@ def _drop(s, pe, slot, thread, now):
     return PROGRESS
 
 
-@njit(cache=True, inline="never")
+@njit(cache=True)
+def _why_not(s, pe, thread, popped, now):
+    """Why the next element cannot be computed in this cycle; 0 if it can."""
+    needs = thread[T_NEEDS]
+    for position in range(3):
+        if needs >> position & 1:
+            why = _fits(s, pe, thread, OPERANDS + position * OPERAND_FIELDS, popped, now)
+            if why:
+                return why
+    return 0
+
+
+@njit(cache=True)
+def _popping(thread):
+    """Colors whose queue the next element takes a wavelet from."""
+    popped, needs = np.int64(0), thread[T_NEEDS]
+    for position in range(1, 3):
+        o = OPERANDS + position * OPERAND_FIELDS
+        if needs >> position & 1 and thread[o + O_KIND] == K_FABIN and thread[o + O_MODE] == 0:
+            popped |= np.int64(1) << thread[o + O_COLOR]
+    return popped
+
+
+@njit(cache=True)
 def beat(s, pe, slot, now):
     """One cycle of an operation: DONE, PROGRESS or STALLED."""
     thread = s.threads[pe, slot]
-    if thread[T_OP] == DFILT:
-        return _drop(s, pe, slot, thread, now)
-    if _control_ends(s, pe, slot, thread, now):
-        return DONE
-    width, taken, popped, why = _width(s, thread), 0, np.int64(0), 0
+    if thread[T_CONTROL]:
+        if thread[T_CONTROL] == 2:
+            return _drop(s, pe, slot, thread, now)
+        if _control_ends(s, pe, slot, thread, now):
+            return DONE
+    width, taken, popped, why = thread[T_WIDTH], 0, np.int64(0), 0
+    sends, queue = thread[OPERANDS + O_KIND] == K_FABOUT, thread[OPERANDS + O_QUEUE]
     while taken < width and thread[T_LEFT] > 0:
-        for position in range(4):
-            why = _fits(s, pe, thread, OPERANDS + position * OPERAND_FIELDS, popped, now)
-            if why:
-                break
+        why = _why_not(s, pe, thread, popped, now)
         if why:
             break
-        sends = thread[OPERANDS + O_KIND] == K_FABOUT
-        before = s.out_count[pe, thread[OPERANDS + O_QUEUE]] if sends else 0
-        for position in range(1, 3):
-            o = OPERANDS + position * OPERAND_FIELDS
-            if thread[o + O_KIND] == K_FABIN and thread[o + O_MODE] == 0:
-                popped |= np.int64(1) << thread[o + O_COLOR]
+        popped |= _popping(thread)
+        before = s.out_count[pe, queue] if sends else 0
         one_element(s, pe, thread, now)
         taken += 1
-        if sends and s.out_count[pe, thread[OPERANDS + O_QUEUE]] != before:
+        if sends and s.out_count[pe, queue] != before:
             break  # one wavelet into the queue in a cycle
     if s.fault[0] and s.fault[2] < 0:
         s.fault[2] = thread[T_ROW]
