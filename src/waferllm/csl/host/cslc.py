@@ -101,23 +101,27 @@ def check_fits(rectangle: tuple[int, int], target: Target) -> None:
             )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Compile, and write the folder that `SdkRuntime` loads; the exit code."""
-    options = parser().parse_args(arguments)
+def compile_program(options: argparse.Namespace) -> None:
+    """Compile, and write the folder that `SdkRuntime` loads; raises `CslError` or `InputError`."""
     from waferllm.csl.host.program import build
 
-    say = (lambda line: print(line, flush=True)) if options.verbose else (lambda _: None)
+    target = target_of(options)
+    program = build(
+        options.layout,
+        params_of(options),
+        target=target,
+        import_paths=options.import_path,
+        progress=print if options.verbose else lambda _: None,
+    )
+    check_fits(program.meta.rectangle, target)
+    program.save(options.out)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    options = parser().parse_args(arguments)
     try:
-        target = target_of(options)
-        program = build(
-            options.layout,
-            params_of(options),
-            target=target,
-            import_paths=options.import_path,
-            progress=say,
-        )
-        check_fits(program.meta.rectangle, target)
-        program.save(options.out)
+        compile_program(options)
     except CslError as error:
         print(error, file=sys.stderr)
         return FAILED

@@ -1,0 +1,1 @@
+"""The vendor's module names that published host scripts import, over waferllm's machine."""
