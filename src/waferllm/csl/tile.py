@@ -45,6 +45,7 @@ class Tile:
 
     module: ModuleInstance
     modules: tuple[ModuleInstance, ...]
+    rectangle: tuple[int, int]
     tasks: Mapping[tuple[str, int], Function]
     activated: frozenset[int]
     blocked: frozenset[tuple[str, int]]
@@ -97,6 +98,7 @@ class TileBuilder:
         return Tile(
             module,
             tuple(self.modules),
+            self.rectangle,
             self.tasks,
             frozenset(self.activated),
             frozenset(self.blocked),

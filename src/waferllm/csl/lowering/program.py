@@ -1,0 +1,267 @@
+"""One tile while it is lowered: its functions, tables, constants and memory."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from waferllm.csl import syntax as s
+from waferllm.csl import types as t
+from waferllm.csl.code import COLUMNS
+from waferllm.csl.code import Target as Id
+from waferllm.csl.diagnostics import CslError, fail
+from waferllm.csl.evaluate import Evaluator
+from waferllm.csl.lowering.descriptors import Descriptors
+from waferllm.csl.lowering.memory import Memory, scalar_bits
+from waferllm.csl.lowering.stream import Block, Instruction, Label
+from waferllm.csl.lowering.values import DSDS, Unknown
+from waferllm.csl.modules import Files
+from waferllm.csl.places import Global, Scope
+from waferllm.csl.source import Span
+from waferllm.csl.target import Target
+from waferllm.csl.tile import Tile
+from waferllm.csl.values import Function, Value, show, type_of
+
+FOLDING_BUDGET = 20_000
+ZERO = 0  # the register that is never written
+
+
+@dataclass
+class Instance:
+    """A function for one set of compile-time arguments: its own registers and instructions."""
+
+    function: Function
+    entry: Label
+    scope: Scope
+    params: list[Value]  # `Reg`s, `Held`s and structs of them, in the order of the run-time params
+    result_type: t.Type
+    result: Value | None  # where the result is left
+    back: int  # register with the return address
+    body: Block = field(default_factory=Block)
+    calls: list[tuple["Instance", Span]] = field(default_factory=list)
+
+
+@dataclass
+class Convention:
+    """Registers that every function of one type shares when it is called through a pointer."""
+
+    params: list[int]
+    result: int
+    back: int
+
+
+@dataclass(frozen=True)
+class _Surroundings:
+    """What compile-time code inside of functions may ask about the tile."""
+
+    rectangle: tuple[int, int]
+
+
+class Program:
+    """Everything that the functions of a tile share."""
+
+    def __init__(self, tile: Tile, target: Target) -> None:
+        self.tile = tile
+        self.target = target
+        self.ev = Evaluator(target, Files(), loop_budget=FOLDING_BUDGET)
+        self.ev.collector = _Surroundings(tile.rectangle)
+        self.memory = Memory(self.bits, self._align_of)
+        self.descriptors = Descriptors(self)
+        self.registers = 1  # register 0 stays 0
+        self.constants: dict[Any, int] = {}
+        self.messages: dict[str, int] = {}
+        self.instances: dict[Any, Instance] = {}
+        self.waiting: list[Instance] = []
+        self.pieces: list[Block] = []
+        self.stubs: dict[Any, Label] = {}
+        self.conventions: dict[t.FnType, Convention] = {}
+        self.unfoldable: set[int] = set()
+        self.small: dict[int, bool] = {}
+        self.alive: list[Any] = []
+        self.printed: list[str] = []
+        self._addressed: dict[int, frozenset[str]] = {}
+
+    # --- Registers, constants, messages -------------------------------------------------------
+
+    def register(self) -> int:
+        """A register that nothing else uses."""
+        self.registers += 1
+        return self.registers - 1
+
+    def constant(self, value: Any) -> int:
+        """The row of a constant: an integer, or a label that becomes an instruction number."""
+        return self.constants.setdefault(value, len(self.constants))
+
+    def message(self, text: str) -> int:
+        """The row of a message."""
+        return self.messages.setdefault(text, len(self.messages))
+
+    def bits(self, value: Value, span: Span) -> Any:
+        """A known scalar as a register holds it; a `Label` for a function."""
+        if isinstance(value.data, Function):
+            return self.stub(value.data, span)
+        if isinstance(value.type, t.PointerType):
+            # A pointer that points nowhere yet holds zero, as all memory does at first.
+            return 0 if value.data is None else self.memory.address(value.data, span)
+        if value.type in DSDS or value.type == t.FIFO:
+            return 0 if value.data is None else self.descriptors.packed(value, span)
+        found = scalar_bits(value)
+        if found is None:
+            hint = "give it a type: @as(i16, …)" if value.type in _SOFT else None
+            fail(f"{show(value)} of type {type_of(value)} exists only at compile time", span, hint)
+        return found
+
+    def _align_of(self, place: Global) -> int | None:
+        if place.decl.align is None:
+            return None
+        return self.ev.number(place.decl.align, Scope(None, place.module))
+
+    def addressed(self, decl: s.FnDecl) -> frozenset[str]:
+        """Names of a function whose address it takes: they cannot be registers."""
+        found = self._addressed.get(id(decl))
+        if found is None:
+            found = self._addressed[id(decl)] = frozenset(_address_roots(decl.body))
+        return found
+
+    # --- Folding ------------------------------------------------------------------------------
+
+    def fold(self, function: Value, args: list[Value], span: Span) -> Value | None:
+        """What a call gives at compile time; None if it needs the running program."""
+        decl = function.data.decl
+        if id(decl) in self.unfoldable or any(map(_points, args)):
+            return None
+        self.ev._budget = FOLDING_BUDGET
+        try:
+            return self.ev.call(function, args, span)
+        except (CslError, Unknown, RecursionError):
+            self.unfoldable.add(id(decl))
+            return None
+
+    # --- Tasks ---------------------------------------------------------------------------------
+
+    def task_id(self, value: Value, span: Span) -> int:
+        """The local task that an `.activate` names: by its id, or as a task."""
+        if value.type == t.LOCAL_TASK_ID:
+            return value.data
+        if isinstance(value.data, Function):
+            for (kind, number), task in self.tile.tasks.items():
+                if task == value.data and kind == str(t.LOCAL_TASK_ID):
+                    return number
+            fail(f"task '{value.data.decl.name}' is not bound to a local task id", span)
+        return fail(f"expected a local_task_id or a task, got {type_of(value)}", span)
+
+    def target_of(self, value: Value, span: Span) -> tuple[Id, int]:
+        """What an `.unblock` names: an id, or a task."""
+        if isinstance(value.data, Function):
+            for (kind, number), task in self.tile.tasks.items():
+                if task == value.data:
+                    return TARGETS[kind], number
+            fail(f"task '{value.data.decl.name}' is not bound", span)
+        kind = TARGETS.get(str(value.type))
+        if kind is None:
+            fail(f"a value of type {type_of(value)} cannot be blocked or unblocked", span)
+        return kind, value.data
+
+    # --- Functions through pointers -------------------------------------------------------------
+
+    def convention(self, type_: t.FnType) -> Convention:
+        """The registers that calls through pointers to this type use."""
+        found = self.conventions.get(type_)
+        if found is None:
+            params = [self.register() for _ in type_.params]
+            found = Convention(params, self.register(), self.register())
+            self.conventions[type_] = found
+        return found
+
+    def stub(self, function: Function, span: Span) -> Label:
+        """Where a call through a pointer enters a function."""
+        from waferllm.csl.lowering.calls import make_stub
+
+        key = (id(function.decl), id(function.module))
+        if key not in self.stubs:
+            self.stubs[key] = Label()
+            make_stub(self, function, self.stubs[key], span)
+        return self.stubs[key]
+
+    # --- The end -------------------------------------------------------------------------------
+
+    def check_recursion(self) -> None:
+        """Stop if a function calls itself: its registers exist once."""
+        done: set[int] = set()
+        for each in self.instances.values():
+            _visit(each, [], done)
+
+    def assemble(self) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+        """Instructions, their lines, and the files that the lines count in."""
+        rows: list[Instruction] = []
+        for piece in self.pieces:
+            for each in piece.flat():
+                if isinstance(each, Label):
+                    each.at = len(rows)
+                else:
+                    rows.append(each)
+        cells = np.zeros((len(rows), COLUMNS), np.int32)
+        lines = np.zeros((len(rows), 2), np.int32)
+        files: dict[str, int] = {}
+        for at, row in enumerate(rows):
+            cells[at] = [c.at if isinstance(c, Label) else c for c in row.cells]
+            source = row.span.source
+            lines[at] = (
+                files.setdefault(source.name, len(files)),
+                source.position(row.span.start)[0],
+            )
+        return cells, lines, tuple(files)
+
+
+_SOFT = {t.COMPTIME_INT, t.COMPTIME_FLOAT}
+TARGETS: Mapping[str, Id] = {
+    str(t.LOCAL_TASK_ID): Id.LOCAL_TASK,
+    str(t.DATA_TASK_ID): Id.DATA_TASK,
+    str(t.CONTROL_TASK_ID): Id.CONTROL_TASK,
+    str(t.COLOR): Id.COLOR,
+    str(t.INPUT_QUEUE): Id.INPUT_QUEUE,
+    str(t.UT_ID): Id.MICROTHREAD,
+}
+
+
+def walk(node: Any) -> Iterator[s.Node]:
+    """A node and everything below it."""
+    if isinstance(node, tuple):
+        for each in node:
+            yield from walk(each)
+    elif isinstance(node, s.Node):
+        yield node
+        for name in node.__dataclass_fields__:
+            if name != "span":
+                yield from walk(getattr(node, name))
+
+
+def _address_roots(node: Any) -> Iterator[str]:
+    for each in walk(node):
+        if isinstance(each, s.Unary) and each.op == "&":
+            root = each.operand
+            while isinstance(root, (s.Field, s.Index)):
+                root = root.base
+            if isinstance(root, s.Name):
+                yield root.id
+
+
+def _points(value: Value) -> bool:
+    """Whether a value holds a pointer: what it points at may change."""
+    if isinstance(value.type, t.PointerType):
+        return True
+    if isinstance(value.data, dict):
+        return any(map(_points, value.data.values()))
+    return False
+
+
+def _visit(each: Instance, path: list[Instance], done: set[int]) -> None:
+    if id(each) in done:
+        return
+    for callee, span in each.calls:
+        if any(callee is above for above in (*path, each)):
+            name = callee.function.decl.name
+            fail(f"'{name}' calls itself", span, "functions of a PE have no stack: write a loop")
+        _visit(callee, [*path, each], done)
+    done.add(id(each))
