@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 from waferllm.csl import syntax as s
 from waferllm.csl import types as t
-from waferllm.csl.code import NONE, Kind, Op, Vector, operand
+from waferllm.csl.code import NONE, SRAM_WORDS, Kind, Op, Vector, operand
 from waferllm.csl.code import Operand as Of
 from waferllm.csl.diagnostics import fail
 from waferllm.csl.lowering.program import ZERO, Instance, Program
@@ -27,6 +27,7 @@ from waferllm.csl.lowering.values import (
     RegVar,
     Unknown,
     field_offset,
+    holds,
     is_known,
     kind_of,
     words_of,
@@ -166,9 +167,8 @@ class Body:
         """The register with a scalar."""
         if isinstance(value, Reg):
             return value.number
-        if isinstance(value, Held) or is_struct(value) or kind_of(value.type) is None:
-            if value.type != t.FIFO:
-                self.program.bits(value, span) if is_known(value) else _no_register(value, span)
+        if not is_known(value):
+            _no_register(value, span)
         return self.constant(self.program.bits(value, span))
 
     def read(self, place: Located) -> Value:
@@ -193,6 +193,8 @@ class Body:
         if kind is None:
             fail(f"a value of type {type_} cannot be read while the program runs", self.span)
         base = ZERO if place.base is None else place.base
+        if _is_configuration(place):
+            return self.compute(Op.GET_CONFIG, type_, a=self.constant(place.offset))
         return self.compute(Op.LOAD, type_, type=kind, a=base, b=place.offset)
 
     def store(self, place: Mem, value: Value, span: Span) -> None:
@@ -206,6 +208,9 @@ class Body:
             kind = kind_of(place.type)
             base = ZERO if place.base is None else place.base
             number = self.number(value, span)
+            if _is_configuration(place):
+                self.emit(Op.SET_CONFIG, a=self.constant(place.offset), b=number)
+                return
             self.emit(Op.STORE, type=kind, d=number, a=base, b=place.offset)
 
     def store_array(self, place: Mem, value: Value, span: Span) -> None:
@@ -302,10 +307,8 @@ class Body:
                 target = target.element
             if target == wanted.target and (wanted.const or not have.const):
                 return value.retyped(wanted)
-        if isinstance(have, t.IntType) and isinstance(wanted, t.IntType):
-            # Every value of the one is a value of the other.
-            if wanted.lowest <= have.lowest and have.highest <= wanted.highest:
-                return value.retyped(wanted)
+        if holds(wanted, have):
+            return value.retyped(wanted)
         return self._mismatch(value, wanted, span)
 
     def _mismatch(self, value: Value, wanted: t.Type, span: Span) -> NoReturn:
@@ -419,6 +422,11 @@ class Body:
         if found.type != t.TYPE:
             fail(f"expected a type, got a value of type {type_of(found)}", node.span)
         return found.data
+
+
+def _is_configuration(place: Mem) -> bool:
+    """Whether a place is a configuration word: those lie beyond the memory."""
+    return place.base is None and place.offset >= SRAM_WORDS and words_of(place.type) == 1
 
 
 def _no_register(value: Value, span: Span) -> NoReturn:

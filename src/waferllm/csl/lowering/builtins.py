@@ -15,7 +15,7 @@ from waferllm.csl.lowering.body import Body
 from waferllm.csl.lowering.program import TARGETS
 from waferllm.csl.lowering.ranges import RunRange
 from waferllm.csl.lowering.stream import Block, Label
-from waferllm.csl.lowering.values import Held, Reg, is_known, kind_of
+from waferllm.csl.lowering.values import Held, Mem, Reg, holds, is_known, kind_of
 from waferllm.csl.modules import LIBRARY
 from waferllm.csl.operators import is_float, is_integer
 from waferllm.csl.places import Scope
@@ -33,6 +33,7 @@ from waferllm.csl.values import (
     type_of,
 )
 
+POINTER_BITS = 16
 Run = Callable[[Body, s.Builtin, Scope, t.Type | None], Value]
 
 
@@ -119,32 +120,49 @@ def cast(body: Body, value: Value, into: t.Type, node: s.Builtin) -> Value:
     assert kind is not None
     if into == t.BOOL:
         return body.compute(Op.NE, into, type=a, a=value.number, b=body.constant(0))
-    if a == kind or (have == t.BOOL and isinstance(into, t.IntType)) or _holds(into, have):
+    if a == kind or (have == t.BOOL and isinstance(into, t.IntType)) or holds(into, have):
         return value.retyped(into)
     return body.compute(Op.CONVERT, into, type=kind, a=value.number, b=a)
 
 
-def _holds(into: t.Type, have: t.Type) -> bool:
-    """Whether each integer of the one type is the same number in the other."""
-    if not isinstance(into, t.IntType) or not isinstance(have, t.IntType):
-        return False
-    return into.lowest <= have.lowest and have.highest <= into.highest
+def _bitcast(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> Value:
+    """The same bits. As numbers, pointers count bytes; as addresses, words."""
+    del wanted
+    args = _args(body, node, scope, 2)
+    into, value = args[0].data if args[0].type == t.TYPE else None, args[1]
+    if isinstance(into, t.PointerType) and isinstance(value.type, t.IntType):
+        return _pointer_from(body, node, value, into)
+    if is_known(value) and not isinstance(value.type, t.PointerType):
+        return _evaluated(body, node, args)
+    if into is None or _width(into) is None or _width(into) != _width(value.type):
+        fail(f"@bitcast from {type_of(value)} to {show(args[0])}: the widths differ", node.span)
+    if isinstance(value.type, t.PointerType):
+        return _number_from(body, node, value, into)
+    assert isinstance(value, Reg)
+    return _same_bits(body, value, into)
 
 
-def _bitcast(body: Body, node: s.Builtin, args: list[Value]) -> Value:
-    into = args[0].data
-    value = args[1]
+def _pointer_from(body: Body, node: s.Builtin, value: Value, into: t.PointerType) -> Value:
+    if _width(value.type) != POINTER_BITS:
+        fail(f"@bitcast from {value.type} to {into}: the widths differ", node.span)
+    if is_known(value):
+        return Value(into, Mem(into.target, None, (value.data & 0xFFFF) >> 1, into.const))
+    assert isinstance(value, Reg)
+    number = _same_bits(body, value, t.U16).number
+    return body.compute(Op.SHR, into, type=Kind.U16, a=number, b=body.constant(1))
+
+
+def _number_from(body: Body, node: s.Builtin, value: Value, into: t.Type) -> Value:
+    if isinstance(into, t.PointerType):
+        return value.retyped(into) if isinstance(value, Reg) else Value(into, value.data)
+    number = body.number(value, node.span)
+    made = body.compute(Op.SHL, t.U16, type=Kind.U16, a=number, b=body.constant(1))
+    return _same_bits(body, made, into)
+
+
+def _same_bits(body: Body, value: Reg, into: t.Type) -> Reg:
+    """A number's bits as another type of the same width."""
     have = value.type
-    if not isinstance(value, Reg):
-        fail(f"@bitcast takes a number of fixed width, got {type_of(value)}", node.span)
-    if isinstance(into, t.PointerType) or isinstance(have, t.PointerType):
-        if _width(have) != _width(into):
-            fail(f"@bitcast from {have} to {into}: the widths differ", node.span)
-        return value.retyped(into)
-    if _width(have) is None or _width(have) != _width(into):
-        fail(f"@bitcast from {have} to {into}: the widths differ", node.span)
-    if isinstance(have, t.FloatType) and isinstance(into, t.FloatType):
-        return value.retyped(into)
     # Floats are raw bits, as unsigned integers are; only signed integers stand differently.
     signed = [each for each in (have, into) if isinstance(each, t.IntType) and each.signed]
     if not signed or have == into:
@@ -152,8 +170,8 @@ def _bitcast(body: Body, node: s.Builtin, args: list[Value]) -> Value:
     plain = t.IntType(_width(into) or 0, False)
     source = plain if isinstance(have, t.FloatType) else have
     aim = plain if isinstance(into, t.FloatType) else into
-    made = body.compute(Op.CONVERT, aim, type=kind_of(aim), a=value.number, b=kind_of(source))
-    return made.retyped(into)
+    kind = kind_of(source)
+    return body.compute(Op.CONVERT, aim, type=kind_of(aim), a=value.number, b=kind).retyped(into)
 
 
 def _width(type_: t.Type) -> int | None:
@@ -161,7 +179,7 @@ def _width(type_: t.Type) -> int | None:
         return type_.bits
     if isinstance(type_, t.EnumType):
         return type_.base.bits
-    return 16 if isinstance(type_, t.PointerType) else None
+    return POINTER_BITS if isinstance(type_, t.PointerType) else None
 
 
 def _ptrcast(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> Value:
@@ -438,7 +456,7 @@ def _print(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> 
 
 TABLE: dict[str, Run] = {
     "as": _as,
-    "bitcast": _mixed(_bitcast),
+    "bitcast": _bitcast,
     "ptrcast": _ptrcast,
     "get_int": _mixed(_get_int),
     "get_color": _get_identifier(t.COLOR),

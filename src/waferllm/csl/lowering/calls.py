@@ -9,7 +9,8 @@ from waferllm.csl.code import Op
 from waferllm.csl.diagnostics import CslError, fail, unsupported
 from waferllm.csl.lowering.body import Body, Frame, Join
 from waferllm.csl.lowering.program import Convention, Instance, Program, walk
-from waferllm.csl.lowering.stream import Label
+from waferllm.csl.lowering.stream import Instruction, Label
+from waferllm.csl.lowering.tidy import tidy
 from waferllm.csl.lowering.values import Held, Reg, bound, is_known, kind_of, words_of
 from waferllm.csl.places import Scope
 from waferllm.csl.source import Span
@@ -137,11 +138,23 @@ def _called(body: Body, function: Function, args: list[Value], result: t.Type, s
     ]
     flat = [pair for value in moved for pair in _run_time(value)]
     assert len(flat) == len(instance.params)
+    if instance is body.instance:
+        # The parameters are read before any of them is written.
+        flat = [_fresh(body, value, span) if not is_known(value) else value for value in flat]
     for slot, value in zip(instance.params, flat, strict=True):
         body.put(slot, value, span)
-    body.emit(Op.CALL, d=instance.back, a=instance.entry)
-    body.instance.calls.append((instance, span))
+    enter(body, instance)
     return _result(body, instance.result, span)
+
+
+def enter(body: Body, instance: Instance) -> None:
+    """The call itself."""
+    if not body.reachable:
+        return
+    body.emit(Op.CALL, d=instance.back, a=instance.entry)
+    row = body.out.items[-1]
+    assert isinstance(row, Instruction)
+    body.instance.calls.append((instance, row))
 
 
 def _result(body: Body, result: Value | None, span: Span) -> Value:
@@ -238,6 +251,7 @@ def lower_instance(program: Program, instance: Instance, is_task: bool = False) 
     _check_end(body, instance.function, instance.result_type)
     if body.reachable:
         body.emit(Op.END) if is_task else body.emit(Op.RETURN, a=instance.back)
+    tidy(instance)
     program.pieces.append(instance.body)
 
 
@@ -291,7 +305,7 @@ def make_stub(program: Program, function: Function, label: Label, span: Span) ->
     body.reachable = True
     for slot, number, arg in zip(instance.params, shared.params, args, strict=True):
         body.put(slot, Reg(arg.type, number), span)
-    body.emit(Op.CALL, d=instance.back, a=instance.entry)
+    enter(body, instance)
     if isinstance(instance.result, Reg):
         body.emit(Op.MOVE, d=shared.result, a=instance.result.number)
     body.emit(Op.RETURN, a=shared.back)

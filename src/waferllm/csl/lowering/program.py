@@ -39,7 +39,8 @@ class Instance:
     result: Value | None  # where the result is left
     back: int  # register with the return address
     body: Block = field(default_factory=Block)
-    calls: list[tuple["Instance", Span]] = field(default_factory=list)
+    calls: list[tuple["Instance", Instruction]] = field(default_factory=list)
+    tail_calls: set[int] = field(default_factory=set)  # those of the calls that need no return
 
 
 @dataclass
@@ -187,10 +188,13 @@ class Program:
     # --- The end -------------------------------------------------------------------------------
 
     def check_recursion(self) -> None:
-        """Stop if a function calls itself: its registers exist once."""
-        done: set[int] = set()
+        """Stop if a function calls itself and goes on after that: its registers exist once."""
         for each in self.instances.values():
-            _visit(each, [], done)
+            for callee, row in each.calls:
+                if id(row) not in each.tail_calls and _reaches(callee, each):
+                    name = callee.function.decl.name
+                    hint = "a function that calls itself may only do so as the last thing"
+                    fail(f"'{name}' calls itself before its end", row.span, hint)
 
     def assemble(self) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         """Instructions, their lines, and the files that the lines count in."""
@@ -256,12 +260,15 @@ def _points(value: Value) -> bool:
     return False
 
 
-def _visit(each: Instance, path: list[Instance], done: set[int]) -> None:
-    if id(each) in done:
-        return
-    for callee, span in each.calls:
-        if any(callee is above for above in (*path, each)):
-            name = callee.function.decl.name
-            fail(f"'{name}' calls itself", span, "functions of a PE have no stack: write a loop")
-        _visit(callee, [*path, each], done)
-    done.add(id(each))
+def _reaches(start: Instance, aim: Instance) -> bool:
+    """Whether calls lead from one function to another."""
+    seen: set[int] = set()
+    waiting = [start]
+    while waiting:
+        each = waiting.pop()
+        if each is aim:
+            return True
+        if id(each) not in seen:
+            seen.add(id(each))
+            waiting.extend(callee for callee, _ in each.calls)
+    return False

@@ -161,3 +161,10 @@ def is_known(value: Value) -> bool:
     if isinstance(value.data, dict):
         return all(map(is_known, value.data.values()))
     return True
+
+
+def holds(into: t.Type, have: t.Type) -> bool:
+    """Whether each integer of the one type is the same number in the other."""
+    if not isinstance(into, t.IntType) or not isinstance(have, t.IntType):
+        return False
+    return into.lowest <= have.lowest and have.highest <= into.highest
