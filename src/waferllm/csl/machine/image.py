@@ -104,6 +104,8 @@ def link(
         for configs in (layout.colors.get((x, y), {}), tiles[code].colors):
             for color, config in configs.items():
                 routes.add(pe, color, config)
+    for color in host_out:
+        routes.add_host(color)
     if (code_of < 0).any():
         pe = int(np.argmin(code_of))
         raise InputError(f"PE ({pe % layout.width}, {pe // layout.width}) has no code")
@@ -151,6 +153,11 @@ class _Routes:
         self.rx[pe, color], self.tx[pe, color], self.flags[pe, color] = found[0], found[1], found[2]
         self.filter_of[pe, color] = found[3]
         self.position[pe, color] = config.current_switch
+
+    def add_host(self, color: int) -> None:
+        """A color that the host reads comes down the ramp again where the program does not route it."""
+        unused = (self.rx[:, color, 0] == 0) & (self.tx[:, color, 0] == 0)
+        self.rx[unused, color, 0] = self.tx[unused, color, 0] = 1 << RAMP
 
     def _filter(self, config: ColorConfig) -> int:
         if not config.filter:
