@@ -1,6 +1,7 @@
 """Calls: folded, inlined, or to an instance of the function; and calls through pointers."""
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from waferllm.csl import syntax as s
@@ -92,11 +93,12 @@ def _is_small(program: Program, decl: s.FnDecl) -> bool:
     found = program.small.get(id(decl))
     if found is None:
         assert decl.body is not None
-        statements = decl.body.body
-        nodes = list(walk(statements))
-        found = len(statements) <= 1 and len(nodes) <= LARGEST_INLINE
-        found = found and not any(isinstance(each, _FLOW) for each in nodes)
-        found = program.small[id(decl)] = found and decl.inline != "noinline"
+        found = decl.inline != "noinline" and len(decl.body.body) <= 1
+        if found:
+            nodes = list(islice(walk(decl.body.body), LARGEST_INLINE + 1))
+            found = len(nodes) <= LARGEST_INLINE
+            found = found and not any(isinstance(each, _FLOW) for each in nodes)
+        program.small[id(decl)] = found
     return found
 
 

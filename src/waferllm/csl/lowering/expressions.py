@@ -250,6 +250,7 @@ _COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
 _SHIFTS = {"<<", ">>"}
 _SOFT = {t.COMPTIME_INT, t.COMPTIME_FLOAT}
 _BRANCHING = (s.If, s.Switch, s.Block)
+_SIMPLE = (s.Name, s.Int, s.Float)
 
 
 def _unary(body: Body, node: s.Unary, scope: Scope, wanted: t.Type | None) -> Value:
@@ -276,11 +277,7 @@ def _binary(body: Body, node: s.Binary, scope: Scope, wanted: t.Type | None) -> 
         return control.logical(body, node, scope)
     hint = None if node.op in _COMPARISONS else wanted
     left = body.expr(node.left, scope, hint)
-    if (
-        isinstance(left, Reg)
-        and left.owned
-        and not isinstance(node.right, (s.Name, s.Int, s.Float))
-    ):
+    if isinstance(left, Reg) and left.owned and not isinstance(node.right, _SIMPLE):
         left = _before_effects(body, left, node.right)
     if hint is None and left.type not in _SOFT and node.op not in _SHIFTS:
         hint = left.type

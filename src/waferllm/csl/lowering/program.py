@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -205,17 +206,18 @@ class Program:
                     each.at = len(rows)
                 else:
                     rows.append(each)
-        cells = np.zeros((len(rows), COLUMNS), np.int32)
-        lines = np.zeros((len(rows), 2), np.int32)
         files: dict[str, int] = {}
-        for at, row in enumerate(rows):
-            cells[at] = [c.at if isinstance(c, Label) else c for c in row.cells]
+        lines: list[tuple[int, int]] = []
+        for row in rows:
             source = row.span.source
-            lines[at] = (
-                files.setdefault(source.name, len(files)),
-                source.position(row.span.start)[0],
-            )
-        return cells, lines, tuple(files)
+            line = source.position(row.span.start)[0]
+            lines.append((files.setdefault(source.name, len(files)), line))
+        cells = [[c.at if type(c) is Label else c for c in row.cells] for row in rows]
+        return (
+            np.array(cells, np.int32).reshape(-1, COLUMNS),
+            np.array(lines, np.int32).reshape(-1, 2),
+            tuple(files),
+        )
 
 
 _SOFT = {t.COMPTIME_INT, t.COMPTIME_FLOAT}
@@ -229,16 +231,30 @@ TARGETS: Mapping[str, Id] = {
 }
 
 
+@cache
+def _parts(type_: type) -> tuple[str, ...]:
+    """The fields of a node that may hold nodes."""
+    return tuple(
+        name
+        for name, field_ in type_.__dataclass_fields__.items()
+        if name != "span" and str(field_.type) not in _PLAIN
+    )
+
+
+_PLAIN = {"str", "int", "float", "bool", "bytes", "str | None"}
+
+
 def walk(node: Any) -> Iterator[s.Node]:
     """A node and everything below it."""
-    if isinstance(node, tuple):
-        for each in node:
-            yield from walk(each)
-    elif isinstance(node, s.Node):
-        yield node
-        for name in node.__dataclass_fields__:
-            if name != "span":
-                yield from walk(getattr(node, name))
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, tuple):
+            waiting.extend(reversed(each))
+        elif isinstance(each, s.Node):
+            yield each
+            for name in _parts(type(each)):
+                waiting.append(getattr(each, name))
 
 
 def _address_roots(node: Any) -> Iterator[str]:
