@@ -76,7 +76,7 @@ class Evaluator:
             s.Bool: lambda n, _: boolean(n.value),
             s.Unary: self._unary,
             s.Binary: self._binary,
-            s.Deref: lambda n, scope: self.place(n, scope).get(),
+            s.Deref: lambda n, scope: _readable(self.place(n, scope), n.span),
             s.Field: self._field,
             s.Index: self._index,
             s.Call: self._call,
@@ -349,7 +349,7 @@ class Evaluator:
     def _index(self, node: s.Index, scope: Scope) -> Value:
         base = self.value(node.base, scope)
         if isinstance(base.type, t.PointerType):
-            return self._element_place(node, scope).get()
+            return _readable(self._element_place(node, scope), node.span)
         indices = [self.number(index, scope) for index in node.indices]
         if isinstance(base.type, t.ArrayType):
             return Value(base.type.element, base.data[flat_index(base.type, indices, node.span)])
@@ -599,6 +599,17 @@ class Evaluator:
             node.name, value if node.kind == "const" else Variable(value, node.span), node.span
         )
         return VOID
+
+
+def _readable(place: Place, span: Span) -> Value:
+    """What a place holds, unless only the running program knows."""
+    root = place
+    while isinstance(root, Part):
+        root = root.base
+    if isinstance(root, Global) and not root.known:
+        name = root.decl.name
+        fail(f"'{name}' is a var: what it holds is not known at compile time", span)
+    return place.get()
 
 
 def flat_index(type_: t.ArrayType, indices: list[int], span: Span) -> int:
