@@ -295,6 +295,9 @@ class Task:
     params: tuple[tuple[int, int], ...] = ()
 
 
+_DOUBLE, _QUAD = {Kind.I32, Kind.U32, Kind.F32}, {Kind.I64, Kind.U64}
+
+
 @dataclass(frozen=True)
 class HostVariable:
     """An exported variable. `pointed` is where an exported pointer points at the start."""
@@ -304,6 +307,11 @@ class HostVariable:
     address: int
     count: int
     pointed: int | None = None
+
+    @property
+    def words(self) -> int:
+        """16-bit words that the host may read or write."""
+        return self.count * (4 if self.kind in _QUAD else 2 if self.kind in _DOUBLE else 1)
 
 
 @dataclass(frozen=True)

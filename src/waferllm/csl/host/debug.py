@@ -75,5 +75,5 @@ def decode_trace(words: np.ndarray) -> list[Any]:
 def _number(words: np.ndarray, dtype: Any) -> Any:
     """The number in one or two words; 8-bit ones and bools lie in the low byte."""
     if np.dtype(dtype).itemsize == 1:
-        return (words & 0xFF).astype(np.uint8).view(dtype)[0]
-    return words.copy().view(dtype)[0]
+        return (words & 0xFF).astype(np.uint8).view(dtype)[0].item()
+    return words.copy().view(dtype)[0].item()

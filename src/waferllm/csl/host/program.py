@@ -106,10 +106,13 @@ def load_program(folder: Path) -> Program:
 
 def symbol_words(code: Code, name: str) -> tuple[int, int]:
     """Address and length in words of a variable, exported or not; raises `InputError`."""
+    exported = code.variables.get(name)
+    if exported is not None and exported.pointed is None:
+        return exported.address, exported.words
     for row in code.memory_map:
         if row.name == name:
             return row.address, row.words
-    known = ", ".join(row.name for row in code.memory_map)
+    known = ", ".join([*code.variables, *(row.name for row in code.memory_map)])
     raise InputError(f"got symbol {name!r}, expected a variable of {code.name}: {known or 'none'}")
 
 

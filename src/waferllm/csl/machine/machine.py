@@ -134,24 +134,30 @@ class Machine:
 
     # --- Time --------------------------------------------------------------------------------
 
-    def run(self, until: str = "ready") -> None:
+    def run(self, until: str = "ready", most_cycles: int | None = None) -> None:
         """Run until every launched PE is ready for the host's next command (`ready`), or until nothing
-        can happen any more (`quiet`); raises `MachineFault` if the first can never be."""
+        can happen any more (`quiet`); raises `MachineFault` if the first can never be.
+
+        With `most_cycles` it stops after as many cycles, however far it is.
+        """
         if until not in {"ready", "quiet"}:
             raise InputError(f"got run(until={until!r}), expected 'ready' or 'quiet'")
-        outcome = self._go(until_ready=until == "ready", wanted=0)
+        outcome = self._go(until_ready=until == "ready", wanted=0, most_cycles=most_cycles)
         if outcome == QUIET and until == "ready":
             late = np.flatnonzero((self.state.ready == 0) | (self.state.arrivals >= 0))
             raise MachineFault(
                 describe_quiet(self, "PEs did not get ready for the host", late.tolist())
             )
 
-    def _go(self, *, until_ready: bool, wanted: int) -> int:
+    def _go(self, *, until_ready: bool, wanted: int, most_cycles: int | None = None) -> int:
+        limit = self.limit if most_cycles is None else min(self.limit, self.cycle + most_cycles)
         while True:
-            outcome = run(self._jitted, until_ready, wanted, self.limit, self._feeds, self.order)
+            outcome = run(self._jitted, until_ready, wanted, limit, self._feeds, self.order)
             self._collect()
             if outcome == FAULT:
                 raise MachineFault(describe_fault(self))
+            if outcome == LIMIT and limit < self.limit:
+                return outcome
             if outcome == LIMIT:
                 raise MachineFault(f"the program still runs after {self.limit:,} cycles")
             if outcome != HOST_FULL:

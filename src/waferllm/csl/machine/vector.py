@@ -269,13 +269,18 @@ def start(s, pe, row, now):
     index = s.reg[pe, ins[8]] if ins[8] >= 0 else np.int64(0)
     options = s.at[code, 3] + ins[7] if ins[7] >= 0 else np.int64(-1)
     loads, length, fabric, owned = 0, np.int64(-1), False, np.int64(0)
+    room = np.int64(-1)
     priority = np.int64(0)
     for position in range(4):
         count = _operand(
             s, pe, code, position, ins[3 + position], thread, s.widths[op, position], index
         )
-        if length < 0:
-            length = count
+        # The first source with a length says how many elements there are, else the destination (a
+        # vendor's comment in the published allreduce example).
+        if position == 0:
+            room = count
+        elif length <= 0:
+            length = max(length, count)
         o = OPERANDS + position * OPERAND_FIELDS
         loads += ins[3 + position] >> 24 == BY_DSD
         if thread[o + O_DSR] >= 0:
@@ -290,6 +295,8 @@ def start(s, pe, row, now):
             fabric = True
         if thread[o + O_KIND] in (K_FABIN, K_FABOUT):
             priority = max(priority, np.int64(s.dsds[thread[o + O_TEMPLATE], D_PRIORITY]))
+    if length <= 0:
+        length = max(length, room)
     thread[T_LEFT] = length if length >= 0 else 1
     thread[T_OPTIONS], thread[T_RESULT] = options, ins[2]
     thread[T_STALL], thread[T_CARRY] = 0, 0
