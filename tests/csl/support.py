@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 from waferllm.csl import syntax as s
+from waferllm.csl.code import Code
+from waferllm.csl.compile import evaluate_tile
 from waferllm.csl.diagnostics import CslError
 from waferllm.csl.evaluate import Evaluator
+from waferllm.csl.layout import TileCode
+from waferllm.csl.lowering import lower
 from waferllm.csl.modules import Files, ModuleInstance
 from waferllm.csl.parser import parse
 from waferllm.csl.places import Global
@@ -93,3 +97,23 @@ def wrong(text: str, before: str = "", **options: object) -> str:
 
 def number(text: str, before: str = "") -> float:
     return value(text, before).data
+
+
+def lowered(
+    text: str,
+    params: dict[str, Value] | None = None,
+    target: Target | None = None,
+    **modules: str,
+) -> Code:
+    """The code of a PE program; `modules` are importable as `name.csl`."""
+    files = MemoryFiles({"main.csl": text, **{f"{k}.csl": v for k, v in modules.items()}})
+    target = target or Target()
+    code = TileCode(Path("main.csl"), params or {}, None)
+    return lower(evaluate_tile(code, (4, 3), target=target, files=files), target)
+
+
+def refused(text: str, **options: object) -> str:
+    """What lowering says about a program that is wrong."""
+    with pytest.raises(CslError) as caught:
+        lowered(text, **options)  # type: ignore[arg-type]
+    return str(caught.value)

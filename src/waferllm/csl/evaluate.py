@@ -201,7 +201,7 @@ class Evaluator:
 
     # --- Names and places --------------------------------------------------------------------
 
-    def find(self, node: s.Name, scope: Scope) -> Value | Variable | Global:
+    def find(self, node: s.Name, scope: Scope) -> Value | Place:
         """What a name means."""
         found = scope.find(node.id)
         if found is None:

@@ -116,16 +116,16 @@ class Global:
 
 
 class Scope:
-    """Names of one block; a `Value` is a constant, anything else a place."""
+    """Names of one block; a `Value` is a constant, anything else a place that holds one."""
 
     __slots__ = ("module", "names", "parent")
 
     def __init__(self, parent: "Scope | None", module: "ModuleInstance") -> None:
         self.parent = parent
         self.module = module
-        self.names: dict[str, Value | Variable] = {}
+        self.names: dict[str, Value | Place] = {}
 
-    def find(self, name: str) -> "Value | Variable | Global | None":
+    def find(self, name: str) -> "Value | Place | None":
         """What a name means here; None if nothing declares it."""
         scope: Scope | None = self
         while scope is not None:
@@ -135,7 +135,7 @@ class Scope:
             scope = scope.parent
         return self.module.find(name)
 
-    def declare(self, name: str, what: Value | Variable, span: Span) -> None:
+    def declare(self, name: str, what: Value | Place, span: Span) -> None:
         """Give a name to a value or variable; a name is given once in a block."""
         if name in self.names:
             fail(f"'{name}' is declared twice in this block", span)

@@ -22,7 +22,7 @@ from waferllm.csl.values import Dsr, Value, is_struct, show, type_of
 if TYPE_CHECKING:
     from waferllm.csl.lowering.program import Program
 
-KINDS = {
+KINDS: dict[t.Type, DsdKind] = {
     t.MEM1D: DsdKind.MEM1D,
     t.MEM4D: DsdKind.MEM4D,
     t.CIRCBUF: DsdKind.CIRCBUF,

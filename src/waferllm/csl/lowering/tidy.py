@@ -43,6 +43,7 @@ def _shortened(
 ) -> Instruction:
     """The jump to where its target leads; a plain jump to the function's end is that end."""
     column = _JUMPS[jump.cells[0]]
+    after = None
     for _ in range(LONGEST_CHAIN):
         after = _next(items, places[id(jump.cells[column])])
         if after is None or after.cells[0] != Op.JUMP or id(after.cells[A]) not in places:
@@ -57,6 +58,7 @@ def _returns(
     instance: Instance, items: list[Instruction | Label], places: dict[int, int], at: int
 ) -> bool:
     """Whether nothing but the return comes at and after `at`."""
+    after = None
     for _ in range(LONGEST_CHAIN):
         after = _next(items, at)
         if after is None or after.cells[0] != Op.JUMP:
