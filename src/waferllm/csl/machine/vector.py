@@ -258,6 +258,13 @@ def _ends_by_control(s, options):
     return np.int64(row[P_TERMINATE] > 0 or row[P_C_ACTIVATE] >= 0 or row[P_C_UNBLOCK] >= 0)
 
 
+@njit(cache=True)
+def _ends_somehow(s, options):
+    """Whether something is activated or unblocked when the operation ends."""
+    row = s.options[options]
+    return row[P_ACTIVATE] >= 0 or row[P_UNBLOCK] >= 0 or _ends_by_control(s, options) != 0
+
+
 @njit(cache=True, inline="never")
 def start(s, pe, row, now):
     """Begin the vector operation of instruction `row`: the thread it runs on, or -1 if that is taken."""
@@ -268,6 +275,8 @@ def start(s, pe, row, now):
     thread[T_ROW], thread[T_OP] = row, op
     index = s.reg[pe, ins[8]] if ins[8] >= 0 else np.int64(0)
     options = s.at[code, 3] + ins[7] if ins[7] >= 0 else np.int64(-1)
+    own = options
+    asynchronous = own >= 0 and s.options[own, P_ASYNC] > 0
     loads, length, fabric, owned = 0, np.int64(-1), False, np.int64(0)
     room = np.int64(-1)
     priority = np.int64(0)
@@ -286,8 +295,12 @@ def start(s, pe, row, now):
         if thread[o + O_DSR] >= 0:
             dsr = thread[o + O_DSR]
             held = s.dsr_options[pe, dsr >> 8, dsr & 0xFF]
-            if held >= 0 and options < 0:
-                options = s.at[code, 3] + held
+            if held >= 0:
+                held += s.at[code, 3]
+                asynchronous = asynchronous or s.options[held, P_ASYNC] > 0
+                # What a DSR was loaded with says how an operation on it ends.
+                if options < 0 or not _ends_somehow(s, options):
+                    options = held
         if thread[o + O_KIND] == K_FABIN:
             fabric = True
             owned |= np.int64(1) << thread[o + O_COLOR]
@@ -303,14 +316,14 @@ def start(s, pe, row, now):
     thread[T_CONTROL] = 2 if op == DFILT else _ends_by_control(s, options)
     thread[T_WIDTH], thread[T_NEEDS] = _width(s, thread), _needs(thread)
     thread[T_START] = now + s.vector_cost[0] + loads * s.vector_cost[1]
-    if options >= 0 and s.options[options, P_PRIORITY] > 0:
-        priority = np.int64(s.options[options, P_PRIORITY])
+    if own >= 0 and s.options[own, P_PRIORITY] > 0:
+        priority = np.int64(s.options[own, P_PRIORITY])
     thread[T_PRIORITY] = priority
-    asynchronous = fabric and options >= 0 and s.options[options, P_ASYNC] > 0
+    asynchronous = fabric and asynchronous
     thread[T_ASYNC] = asynchronous
     slot = np.int64(MAIN)
     if asynchronous:
-        slot = _thread_of(s, thread, options)
+        slot = _thread_of(s, thread, own)
         if s.running[pe] >> slot & 1:
             return np.int64(-1)
     if owned & s.owned[pe]:
