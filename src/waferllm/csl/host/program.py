@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from waferllm.csl import types as t
 from waferllm.csl.code import Code
 from waferllm.csl.compile import evaluate_layout, evaluate_tile
 from waferllm.csl.layout import Layout, TileCode
@@ -41,11 +42,12 @@ class Stream:
 class Meta:
     """What a host script may ask of a compiled program; `out.json` in its folder.
 
-    `params` are as text, which is how scripts of the vendor's tools read them.
+    `params` and `colors` are as text, which is how scripts of the vendor's tools read them.
     """
 
     arch: str
     params: Mapping[str, str]
+    colors: Mapping[str, str]
     fabric: tuple[int, int]
     offsets: tuple[int, int]
     rectangle: tuple[int, int]
@@ -167,7 +169,8 @@ def assemble(
     )
     meta = Meta(
         arch=target.arch,
-        params={name: str(value.data) for name, value in params.items()},
+        params={n: str(v.data) for n, v in params.items() if v.type != t.COLOR},
+        colors={n: str(v.data) for n, v in params.items() if v.type == t.COLOR},
         fabric=target.fabric,
         offsets=target.offsets,
         rectangle=(layout.width, layout.height),

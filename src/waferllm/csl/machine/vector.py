@@ -167,8 +167,12 @@ def _operand(s, pe, code, position, field, thread, words, index):
     length = (packed >> 16) & 0xFFFF
     thread[o + O_KIND], thread[o + O_TEMPLATE] = kind, template
     thread[o + O_ADDRESS], thread[o + O_STRIDE] = packed & 0xFFFF, signed16(packed >> 32)
-    if kind <= K_CIRCBUF and row[D_INDEX]:
-        thread[o + O_ADDRESS] += index * max(row[D_WORDS], 1)
+    if kind <= K_CIRCBUF:
+        # A DSD does not know what lies there: its stride counts elements of the operation's width.
+        if row[D_WORDS] and row[D_WORDS] != words:
+            thread[o + O_STRIDE] = thread[o + O_STRIDE] // row[D_WORDS] * words
+        if row[D_INDEX]:
+            thread[o + O_ADDRESS] += index
     if kind == K_MEM4D:
         length = np.int64(1)
         for rank in range(row[D_RANK]):
