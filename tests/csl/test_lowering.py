@@ -209,10 +209,10 @@ def test_pointers() -> None:
 def test_structs_enums_and_functions() -> None:
     text = """const point = struct { x: i16, y: f32, tag: u16 };
     const color_t = enum(u16) { red, green = 5, blue };
-    var kept: point = .{ .x = 1, .y = 2.5, .tag = 3 };
+    var kept: point = point{ .x = 1, .y = 2.5, .tag = 3 };
     var shade: color_t = color_t.red;
     var out = @zeros([6]i16);
-    fn moved(p: point, by: i16) point { return .{ .x = p.x + by, .y = p.y * 2.0, .tag = p.tag }; }
+    fn moved(p: point, by: i16) point { return point{ .x = p.x + by, .y = p.y * 2.0, .tag = p.tag }; }
     fn go(by: i16) void {
       kept = moved(kept, by);
       kept.tag += 1;

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 _MEMORY = {"tensor_access", "base_address", "offset", "stride", "extent", "wavelet_index_offset"}
 _FABRIC = {"extent", "fabric_color", "priority", "simd_mode", "control", "wavelet_index_offset"}
-FIELDS = {
+FIELDS: dict[t.Type, set[str]] = {
     t.MEM1D: _MEMORY,
     t.MEM4D: _MEMORY,
     t.CIRCBUF: _MEMORY | {"wraparound"},
     t.FABIN: _FABRIC | {"input_queue", "control_transform"},
     t.FABOUT: _FABRIC | {"output_queue", "control_transform", "advance_switch", "zero"},
 }
-NEEDED = {
+NEEDED: dict[t.Type, tuple[str, ...]] = {
     t.MEM1D: ("base_address", "extent"),
     t.MEM4D: ("base_address", "extent"),
     t.CIRCBUF: ("base_address", "extent"),
@@ -32,7 +32,12 @@ NEEDED = {
     t.FABOUT: ("extent",),
 }
 _ACCESS = {"base_address", "offset", "stride", "extent"}
-FIFO_FIELDS = {"activate_push", "activate_pop", "empty_action", "full_action"}
+FIFO_FIELDS = {
+    "activate_push",
+    "activate_pop",
+    "empty_action",
+    "full_action",
+}
 DSR_COUNT = {t.DSR_DEST: 16, t.DSR_SRC0: 16, t.DSR_SRC1: 16, t.XDSR: 16}
 
 

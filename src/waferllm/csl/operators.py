@@ -74,15 +74,8 @@ def _coerced(value: Value, wanted: t.Type, span: Span) -> Value | None:
     if isinstance(wanted, t.FnType):
         return Value(wanted, value.data) if isinstance(value.data, Function) else None
     if isinstance(wanted, t.StructType) and value.type == t.ANON_STRUCT:
-        return _coerced_struct(value, wanted, span)
+        return Value(value.type, value.data) if type_of(value) == wanted else None
     return None
-
-
-def _coerced_struct(value: Value, wanted: t.StructType, span: Span) -> Value | None:
-    if set(value.data) != {name for name, _ in wanted.fields}:
-        return None
-    fields = {name: coerce(value.data[name], each, span) for name, each in wanted.fields}
-    return Value(wanted, fields)
 
 
 def _coerced_pointer(value: Value, wanted: t.PointerType) -> Value | None:

@@ -294,9 +294,8 @@ class Body:
             return self._convert_register(value, wanted, span)
         if wanted == t.COMPTIME_STRUCT:
             return value
-        if isinstance(wanted, t.StructType) and [n for n, _ in wanted.fields] == list(value.data):
-            fields = {n: self.convert(value.data[n], each, span) for n, each in wanted.fields}
-            return Value(wanted, fields)
+        if value.type == t.ANON_STRUCT and type_of(value) == wanted:
+            return Value(wanted, value.data)
         return self._mismatch(value, wanted, span)
 
     def _convert_register(self, value: Reg, wanted: t.Type, span: Span) -> Value:

@@ -64,11 +64,15 @@ def _check_library(node: s.Builtin, scope: Scope) -> None:
 
 def _evaluated(body: Body, node: s.Builtin, args: list[Value]) -> Value:
     """The compile-time builtin, for arguments that are known."""
+    _check_count(node)
+    return BUILTINS[node.name].run(body.program.ev, node, args)
+
+
+def _check_count(node: s.Builtin) -> None:
     entry = BUILTINS[node.name]
-    if not entry.least <= len(args) <= entry.most:
+    if not entry.least <= len(node.args) <= entry.most:
         count = str(entry.least) if entry.least == entry.most else f"{entry.least} or more"
-        fail(f"@{node.name} takes {count} argument(s), got {len(args)}", node.span)
-    return entry.run(body.program.ev, node, args)
+        fail(f"@{node.name} takes {count} argument(s), got {len(node.args)}", node.span)
 
 
 def _args(body: Body, node: s.Builtin, scope: Scope, *counts: int) -> list[Value]:
@@ -84,6 +88,7 @@ def _mixed(run: Callable[[Body, s.Builtin, list[Value]], Value]) -> Run:
     def either(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> Value:
         del wanted
         args = [body.expr(each, scope) for each in node.args]
+        _check_count(node)
         if all(map(is_known, args)):
             return _evaluated(body, node, args)
         return run(body, node, args)

@@ -167,7 +167,7 @@ def get_dsd(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) ->
     for name in fields:
         if kind in FIELDS and name not in FIELDS[kind]:
             fail(f"a {kind} has no '{name}'", node.span, nearest(name, FIELDS[kind]))
-    for name in NEEDED[kind] if kind in NEEDED else ():
+    for name in NEEDED.get(kind, ()):
         if name not in fields:
             fail(f"a {kind} needs '{name}'", node.span)
     if kind == t.MEM1D:
