@@ -34,7 +34,7 @@ def mangled(draw: st.DrawFn) -> str:
     return text
 
 
-def _points_at_text(error: CslError) -> None:
+def points_at_text(error: CslError) -> None:
     """A message says something, and its span lies inside of the text."""
     span = error.diagnostic.span
     assert error.diagnostic.message
@@ -48,7 +48,7 @@ def test_a_mangled_program_parses_or_is_refused(text: str) -> None:
     try:
         tree = parse(Source("fuzz", text))
     except CslError as error:
-        _points_at_text(error)
+        points_at_text(error)
         return
     assert parse(Source("again", csl(tree))) == tree
 
@@ -59,7 +59,7 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
     try:
         parse(Source("fuzz", text))
     except CslError as error:
-        _points_at_text(error)
+        points_at_text(error)
 
 
 EXPRESSIONS = """1 -3 0.5 1e300 "ab" true i16 f16 void [3]i16 *u8 .{} .{.a=1} .{1,2} a b c s f m x
@@ -113,4 +113,4 @@ def test_any_expression_has_a_value_or_is_refused(text: str, frame: str) -> None
     try:
         instance(program)
     except CslError as error:
-        _points_at_text(error)
+        points_at_text(error)
