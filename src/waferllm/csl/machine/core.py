@@ -44,6 +44,7 @@ from waferllm.csl.machine.vector import (
     DONE,
     STALLED,
     _pop_wavelet,
+    activate,
     all_at_once,
     arrival,
     beat,
@@ -278,7 +279,7 @@ def _rare(s, pe, ins, row, now):
         fifo = s.dsds[s.at[s.code_of[pe], 2] + ((packed >> 48) & 0xFFFF), D_FIFO]
         s.fifo[pe, fifo, F_READ if ins[5] == SET_READ else F_WRITE] = reg[ins[4]]
     elif op == ACTIVATE:
-        s.active[pe] |= np.int64(1) << reg[ins[3]]
+        activate(s, pe, reg[ins[3]])
     elif op == BLOCK:
         block(s, pe, ins[1], reg[ins[3]])
     elif op == UNBLOCK:
@@ -321,7 +322,7 @@ def _flush(s, pe, queue, task):
     while color >= 0 and s.in_count[pe, color]:
         _pop_wavelet(s, pe, color)
     if task >= 0:
-        s.active[pe] |= np.int64(1) << np.int64(task)
+        activate(s, pe, task)
 
 
 @njit(cache=True)
@@ -439,33 +440,51 @@ def _give_arguments(s, pe, params, wavelet):
 
 
 @njit(cache=True, inline="never")
-def _wavelet_task(s, pe, now):
-    """Start the task of a waiting wavelet: (whether one did, when the next could)."""
+def _oldest_wavelet(s, pe, now):
+    """The color whose waiting wavelet came first, or -1, and when; control wavelets without a task are
+    dropped on the way."""
     code = s.code_of[pe]
-    colors, soonest = s.in_mask[pe] & ~s.owned[pe] & ~s.blocked_data[pe], NEVER
+    colors = s.in_mask[pe] & ~s.owned[pe] & ~s.blocked_data[pe]
+    found, since = np.int64(-1), NEVER
     while colors:
         color = lowest_bit(colors)
         colors &= colors - 1
         head = s.inq[pe, color, s.in_head[pe, color]]
-        if head >> READY_SHIFT > now:
-            soonest = min(soonest, head >> READY_SHIFT)
-            continue
-        if head & CONTROL:
-            id_ = head >> 16 & 0x3F
-            _pop_wavelet(s, pe, color)
-            if s.control_entry[code, id_] >= 0:
-                _give_arguments(s, pe, s.control_params[code, id_], head)
-                _begin(s, pe, s.control_entry[code, id_], now)
-                return True, now
-            s.clock[MOVED] += 1
-            soonest = now + 1
-            continue
-        if s.data_entry[code, color] >= 0:
-            _pop_wavelet(s, pe, color)
-            _give_arguments(s, pe, s.data_params[code, color], head)
-            _begin(s, pe, s.data_entry[code, color], now)
-            return True, now
-    return False, soonest
+        ready = head >> READY_SHIFT
+        if ready < since:
+            if head & CONTROL and ready <= now and s.control_entry[code, head >> 16 & 0x3F] < 0:
+                _pop_wavelet(s, pe, color)
+                s.clock[MOVED] += 1
+                since = min(since, now + 1)
+            elif head & CONTROL or s.data_entry[code, color] >= 0:
+                found, since = color, ready
+    return found, since
+
+
+@njit(cache=True, inline="never")
+def _begin_wavelet(s, pe, color, now):
+    """Start the data or control task of a color's first wavelet."""
+    code, head = s.code_of[pe], _pop_wavelet(s, pe, color)
+    if head & CONTROL:
+        id_ = head >> 16 & 0x3F
+        _give_arguments(s, pe, s.control_params[code, id_], head)
+        _begin(s, pe, s.control_entry[code, id_], now)
+    else:
+        _give_arguments(s, pe, s.data_params[code, color], head)
+        _begin(s, pe, s.data_entry[code, color], now)
+
+
+@njit(cache=True)
+def _oldest_local(s, pe):
+    """The local task that was activated first, or -1, and when; of equals the lowest id."""
+    tasks, code = s.active[pe] & ~s.blocked[pe], s.code_of[pe]
+    found, since = np.int64(-1), NEVER
+    while tasks:
+        id_ = lowest_bit(tasks)
+        tasks &= tasks - 1
+        if s.since[pe, id_] < since and s.local_entry[code, id_] >= 0:
+            found, since = id_, s.since[pe, id_]
+    return found, since
 
 
 @njit(cache=True, inline="never")
@@ -487,19 +506,18 @@ def dispatch(s, pe, now):
             _begin(s, pe, s.launch_entry[code], now)
             return s.wake[pe]
         soonest = s.arrivals[pe]
+    # What is not published: we take the oldest first, whatever its kind, so that nothing starves.
+    id_, since = _oldest_local(s, pe)
     if s.in_mask[pe]:
-        began, when = _wavelet_task(s, pe, now)
-        if began:
+        color, ready = _oldest_wavelet(s, pe, now)
+        if ready < since and ready <= now and color >= 0:
+            _begin_wavelet(s, pe, color, now)
             return s.wake[pe]
-        soonest = min(soonest, when)
-    tasks = s.active[pe] & ~s.blocked[pe]
-    while tasks:
-        id_ = lowest_bit(tasks)
-        tasks &= tasks - 1
-        if s.local_entry[code, id_] >= 0:
-            s.active[pe] &= ~(np.int64(1) << id_)
-            _begin(s, pe, s.local_entry[code, id_], now)
-            return s.wake[pe]
+        soonest = min(soonest, ready)
+    if id_ >= 0:
+        s.active[pe] &= ~(np.int64(1) << id_)
+        _begin(s, pe, s.local_entry[code, id_], now)
+        return s.wake[pe]
     return soonest
 
 

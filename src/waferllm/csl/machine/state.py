@@ -6,7 +6,7 @@ import numpy as np
 
 from waferllm.csl.code import NONE
 from waferllm.csl.code import Target as Id
-from waferllm.csl.machine.image import Image, Tables, make_tables, memory_words
+from waferllm.csl.machine.image import TASK_IDS, Image, Tables, make_tables, memory_words
 from waferllm.csl.machine.profile import Profile, instruction_cycles, operand_bits, simd_widths
 from waferllm.csl.target import QUEUES, ROUTABLE_COLORS
 from waferllm.errors import InputError
@@ -97,6 +97,7 @@ class Arrays(NamedTuple):
     dsr_options: np.ndarray
     fifo: np.ndarray  # int64 [pe, fifo, FIFO_FIELDS]
     active: np.ndarray  # int64 [pe]: local tasks, a bit for each id
+    since: np.ndarray  # int64 [pe, id]: the cycle in which a local task was activated
     blocked: np.ndarray
     blocked_data: np.ndarray  # a bit for each color
     blocked_control: np.ndarray
@@ -211,6 +212,7 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         dsr_options=np.full((pes, 3, DSRS), NONE, np.int32),
         fifo=zeros(pes, fifos, FIFO_FIELDS),
         active=zeros(pes),
+        since=zeros(pes, TASK_IDS),
         blocked=zeros(pes),
         blocked_data=zeros(pes),
         blocked_control=zeros(pes),

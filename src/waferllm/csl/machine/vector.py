@@ -33,6 +33,7 @@ from waferllm.csl.machine.state import (
     K_POINTER,
     K_SCALAR,
     MAIN,
+    NOW,
     O_ADDRESS,
     O_COLOR,
     O_DSR,
@@ -416,7 +417,7 @@ def _from_fifo(s, pe, thread, o):
     if state[F_WANTS_ROOM]:
         state[F_WANTS_ROOM] = 0
         if row[4] >= 0:
-            s.active[pe] |= np.int64(1) << row[4]
+            activate(s, pe, row[4])
     return value
 
 
@@ -432,7 +433,7 @@ def _to_fifo(s, pe, thread, value):
     if state[F_WANTS_DATA]:
         state[F_WANTS_DATA] = 0
         if row[3] >= 0:
-            s.active[pe] |= np.int64(1) << row[3]
+            activate(s, pe, row[3])
 
 
 @njit(cache=True, inline="never")
@@ -452,7 +453,7 @@ def _from_fabric(s, pe, thread, o):
 def push(s, pe, queue, color, wavelet, now):
     """Into an output queue that has room."""
     at = (np.int64(s.out_head[pe, queue]) + s.out_count[pe, queue]) % QUEUE
-    s.outq[pe, queue, at] = wavelet | (now + s.shape[4] - 1) << READY_SHIFT
+    s.outq[pe, queue, at] = wavelet | (now + s.shape[4]) << READY_SHIFT
     s.out_color[pe, queue, at] = color
     s.out_count[pe, queue] += 1
     s.out_mask[pe] |= np.int64(1) << queue
@@ -532,6 +533,15 @@ def unblock(s, pe, kind, id_):
     _set_block(s, pe, kind, id_, False)
 
 
+@njit(cache=True)
+def activate(s, pe, id_):
+    """Activate a local task; one that is activated already stays as old as it was."""
+    bit = np.int64(1) << np.int64(id_)
+    if s.active[pe] & bit == 0:
+        s.since[pe, id_] = s.clock[NOW]
+        s.active[pe] |= bit
+
+
 @njit(cache=True, inline="never")
 def block(s, pe, kind, id_):
     """`@block`."""
@@ -596,13 +606,13 @@ def finish(s, pe, slot, result, by_control):
     row = s.options[options]
     if by_control:
         if row[P_C_ACTIVATE] >= 0:
-            s.active[pe] |= np.int64(1) << np.int64(row[P_C_ACTIVATE])
+            activate(s, pe, row[P_C_ACTIVATE])
         if row[P_C_UNBLOCK] >= 0:
             unblock(s, pe, row[P_C_KIND], row[P_C_UNBLOCK])
         if row[P_TERMINATE] <= 0:
             return
     if row[P_ACTIVATE] >= 0:
-        s.active[pe] |= np.int64(1) << np.int64(row[P_ACTIVATE])
+        activate(s, pe, row[P_ACTIVATE])
     if row[P_UNBLOCK] >= 0:
         unblock(s, pe, row[P_UNBLOCK_KIND], row[P_UNBLOCK])
 
