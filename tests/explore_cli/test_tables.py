@@ -12,9 +12,9 @@ from waferllm.reports.explore_rows import Figure, Row, pareto, ranked, show
 from waferllm.reports.explore_tables import render
 
 
-def shown(partial: str = "") -> str:
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(render(exploration(partial)))
+def shown(partial: str = "", width: int = 200) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(render(exploration(partial), width))
     return console.export_text()
 
 
@@ -71,6 +71,15 @@ def test_the_tables_say_all_that_a_reader_must_know() -> None:
     assert "weights need 141 GB, and its memory holds 16 GB" in text
     assert "predicted" in text
     assert "PARTIAL" not in text
+
+
+def test_a_narrow_terminal_gets_a_column_for_each_system_and_loses_no_figure() -> None:
+    lines = shown(width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    (names,) = [line for line in lines if "1. hbf-node" in line]
+    assert names.index("2. h200x8") < names.index("3. wse3x4 r")
+    ttft = [word for line in lines if "TTFT" in line for word in line.split()]
+    assert [word for word in ttft if word.replace(".", "").isdigit()] == ["350", "210", "40.0"]
 
 
 def test_a_partial_result_says_so_first() -> None:

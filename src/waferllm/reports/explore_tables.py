@@ -1,5 +1,7 @@
 """An exploration as tables for a terminal: who fits, in which order, at what price, and what to change."""
 
+from collections.abc import Callable, Sequence
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -8,15 +10,20 @@ from waferllm.reports.explore_rows import METRICS, Exploration, Metric, Row, sho
 
 RECALLED_MARK = "r"
 TOP_ROWS = 20
+WIDE_COLUMNS = 125  # one line for each system needs this; below it, one column for each
+SYSTEMS_ACROSS = 4
 
 
-def render(made: Exploration) -> RenderableType:
-    """The ranking, what bounds and helps each system, those that do not fit, and the notes."""
+def render(made: Exploration, width: int) -> RenderableType:
+    """The ranking, what bounds and helps each system, those that do not fit, and the notes.
+
+    `width` is the terminal's, in characters: narrow ones get a column for each system.
+    """
     parts: list[RenderableType] = [Text(made.title, style="bold")]
     if made.partial:
         parts.append(Text(f"PARTIAL: {made.partial}", style="bold yellow"))
     if made.fitting:
-        parts += [_ranking(made), _reasons(made)]
+        parts += [_ranking(made), _reasons(made)] if width >= WIDE_COLUMNS else _narrow(made)
     else:
         parts.append(Text("None of these systems can serve this workload."))
     refused = [row for row in made.rows if not row.fits]
@@ -35,6 +42,39 @@ def _ranking(made: Exploration) -> Table:
     for place, row in enumerate(made.fitting[:TOP_ROWS], 1):
         table.add_row(str(place), _marked(row), *(_cell(row, metric) for metric in METRICS))
     return table
+
+
+def _narrow(made: Exploration) -> list[RenderableType]:
+    """Blocks of a few systems side by side, all figures and reasons below each name."""
+    best = made.fitting[:TOP_ROWS]
+    starts = range(0, len(best), SYSTEMS_ACROSS)
+    return [_block(made, start, best[start : start + SYSTEMS_ACROSS]) for start in starts]
+
+
+def _block(made: Exploration, start: int, rows: Sequence[Row]) -> Table:
+    title = f"Ranked by {made.objective} (predicted)" if start == 0 else ""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for place, row in enumerate(rows, start + 1):
+        table.add_column(f"{place}. {_marked(row)}")
+    for metric in METRICS:
+        table.add_row(_heading(metric), *(_cell(row, metric) for row in rows))
+    table.add_section()
+    for label, read in _REASONS:
+        table.add_row(label, *(read(row) for row in rows))
+    return table
+
+
+def _sharding(row: Row) -> str:
+    return f"{row.sharding}, batch {row.batch:,}" if row.batch else row.sharding
+
+
+_REASONS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("sharding", _sharding),
+    ("prefill bound by", lambda row: row.prefill_bound),
+    ("decode bound by", lambda row: row.decode_bound),
+    ("would help most", lambda row: row.helps_most),
+)
 
 
 def _heading(metric: Metric) -> str:
@@ -56,11 +96,10 @@ def _marked(row: Row) -> str:
 def _reasons(made: Exploration) -> Table:
     table = Table(title="How, and what holds it back (predicted)", title_justify="left")
     table.add_column("system", no_wrap=True)
-    for column in ("sharding", "prefill bound by", "decode bound by", "would help most"):
-        table.add_column(column)
+    for label, _ in _REASONS:
+        table.add_column(label)
     for row in made.fitting[:TOP_ROWS]:
-        sharding = f"{row.sharding}, batch {row.batch:,}" if row.batch else row.sharding
-        table.add_row(row.name, sharding, row.prefill_bound, row.decode_bound, row.helps_most)
+        table.add_row(row.name, *(read(row) for _, read in _REASONS))
     return table
 
 
