@@ -47,20 +47,31 @@ def high_water_bytes(flat: Flat, order: Order) -> tuple[int, int]:
 
     `order` gives the operations of a body in the order in which a core starts them.
     """
+    arguments, held = held_bytes(flat, order)
+    return arguments, max(held) - arguments
+
+
+def held_bytes(flat: Flat, order: Order) -> tuple[int, list[int]]:
+    """(arguments, what is held after each allocation) of one core in bytes, in program order.
+
+    Each entry is a sum of sizes, so that it is a polynomial in them; the largest is the high-water
+    mark.
+    """
     given = [*flat.constants, *flat.arguments]
     arguments = sum(value.bytes for value in given)
     ledger = _Ledger(order, arguments)
     for value in given:
         ledger.hold(value, _Buffer(value.bytes, pinned=True))
     ledger.run(flat.body, given)
-    return arguments, ledger.peak - arguments
+    return arguments, ledger.held
 
 
 class _Ledger:
-    """Bytes held now and at most, and the buffer of each live value."""
+    """Bytes held now and after each allocation, and the buffer of each live value."""
 
     def __init__(self, order: Order, start_bytes: int) -> None:
-        self.live = self.peak = start_bytes
+        self.live = start_bytes
+        self.held = [start_bytes]
         self.order = order
         self.buffers: dict[Value, _Buffer] = {}
         self.placed: set[Value] = set()  # made where a stacked result has room for them
@@ -71,7 +82,7 @@ class _Ledger:
 
     def new(self, size: int) -> _Buffer:
         self.live += size
-        self.peak = max(self.peak, self.live)
+        self.held.append(self.live)
         return _Buffer(size)
 
     def drop(self, value: Value) -> None:

@@ -8,6 +8,7 @@ often), so that a cost model can say what overlaps.
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import jax
 from waferllm.fabric.routes import Ring
 from waferllm.layout import AXES, COLS, ROWS, Blocks, Mesh
 from waferllm.plmr.callers import Callers
-from waferllm.plmr.memory import high_water_bytes
+from waferllm.plmr.memory import held_bytes
 from waferllm.plmr.nodes import Body, Flat, Node, Value, flatten
 from waferllm.plmr.overlap import Cover, Dependence, Overlap, product_shape
 from waferllm.plmr.rules import COMPARISONS, MOVES, Kind
@@ -208,22 +209,28 @@ class Reading:
 
 def read(program: Program) -> Reading:
     """The reading of a program; raises `UnsupportedError` for an operation without a rule."""
+    return read_holding(program)[0]
+
+
+def read_holding(program: Program) -> tuple[Reading, tuple[int, ...]]:
+    """The reading, and the bytes that a core holds after each of its allocations."""
     flat = flatten(program.jaxpr, program.name)
     walker = _Walker(program.mesh, Callers(program.core))
     walker.body(flat.body, (), ())
-    arguments, temporaries = high_water_bytes(flat, walker.started)
-    return Reading(
+    arguments, held = held_bytes(flat, walker.started)
+    reading = Reading(
         program=program.name,
         mesh=program.mesh,
         phases=tuple(walker.phases),
-        words=_tallies(walker.phases, program.mesh),
+        words=tallies(walker.phases, program.mesh),
         gathered=tuple(walker.gathered),
         arguments=_arguments(program, flat),
         arguments_bytes_per_core=arguments,
-        temporaries_bytes_per_core=temporaries,
+        temporaries_bytes_per_core=max(held) - arguments,
         useful_share=_useful_share(program),
         equations=flat.equations,
     )
+    return reading, tuple(held)
 
 
 class _Walker:
@@ -311,7 +318,7 @@ def _work(node: Node) -> tuple[str, str, tuple[int, ...]] | None:
     return node.name, str(out.dtype), (out.elements,)
 
 
-def _tallies(phases: list[Phase], mesh: Mesh) -> tuple[WordTally, ...]:
+def tallies(phases: Sequence[Phase], mesh: Mesh) -> tuple[WordTally, ...]:
     """One tally for each word, in the order in which the program first says them."""
     lines: dict[Word, list[tuple[Phase, Said]]] = {}
     for phase in phases:
