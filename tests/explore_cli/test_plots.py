@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.explore_cli.sample import exploration
+from tests.explore_cli.sample import exploration, row
 from waferllm.errors import InputError
 from waferllm.reports.explore_plots import (
     COLOURS,
@@ -36,6 +36,18 @@ def test_the_parts_of_a_cost_are_drawn_in_their_proportions(tmp_path: Path) -> N
     capital, energy, hosting = (len(pixels(tmp_path / "cost.png", c)) for c in COLOURS[:3])
     assert capital / energy == pytest.approx(3 / 2, rel=0.05)
     assert energy / hosting == pytest.approx(2, rel=0.05)
+
+
+def test_designs_of_one_system_have_a_bar_each(tmp_path: Path) -> None:
+    rows = tuple(
+        row("hbf-node", 1.0 + n, 0.1, 9.0, design={"hbf.stacks": float(n)}) for n in range(3)
+    )
+    breakdown(tmp_path / "cost.png", Exploration("a sweep", "$ per Mtok", rows))
+    lines = np.unique(
+        pixels(tmp_path / "cost.png", COLOURS[2])[:, 0]
+    )  # the last part: no legend beside it
+    tall = np.split(lines, np.flatnonzero(np.diff(lines) > 1) + 1)
+    assert sum(len(band) > 20 for band in tall) == 3
 
 
 def test_a_roof_is_flat_past_its_ridge_and_no_point_is_above_it(tmp_path: Path) -> None:

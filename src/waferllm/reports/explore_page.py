@@ -98,6 +98,7 @@ def _kept(made: Exploration, x_key: str, y_key: str) -> tuple[Row, ...]:
 def _row(row: Row) -> dict[str, Any]:
     return {
         "name": row.name,
+        "label": row.label,
         "fits": row.fits,
         "why_not": row.why_not,
         "sharding": f"{row.sharding}, batch {row.batch:,}" if row.batch else row.sharding,

@@ -17,6 +17,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6
 INK, FAINT = "#22272e", "#c8ced6"
 MAX_BARS = 12
 MAX_NAMES = 8
+NAME_PIXELS = 130
 
 
 @dataclass(frozen=True)
@@ -117,18 +118,24 @@ def front(path: Path, made: Exploration, x_key: str, y_key: str) -> None:
     if len(known) <= MAX_NAMES:
         best = tuple(row for row, _, _ in known)
         xs, ys = [x * x_s for _, x, _ in known], [y * y_s for _, _, y in known]
-    _name_points(axes, [row.name for row in best], xs, ys)
+    _name_points(axes, [row.label for row in best], xs, ys)
     _legend(axes)
     _save(canvas, path)
 
 
 def _name_points(axes: "Axes", names: Sequence[str], xs: list[float], ys: list[float]) -> None:
-    """Names at the ends and between, as many as stay readable."""
+    """Names from the left on, leaving out those that would lie on one already written."""
     axes.margins(0.12)
-    step = max(1, -(-len(names) // MAX_NAMES))
-    for place in range(0, len(names), step):
-        axes.annotate(names[place], (xs[place], ys[place]), (6, 6),
-                      textcoords="offset points", size=8, color=INK)  # fmt: skip
+    axes.autoscale_view()
+    taken: list[tuple[float, float]] = []
+    for name, x, y in zip(names, xs, ys, strict=True):
+        across, up = axes.transData.transform((x, y))
+        if any(abs(across - a) < NAME_PIXELS and abs(up - b) < 26 for a, b in taken):
+            continue
+        taken.append((across, up))
+        right = axes.transAxes.inverted().transform((across, up))[0] > 0.85
+        axes.annotate(name, (x, y), (-6 if right else 6, 6), textcoords="offset points",
+                      size=8, color=INK, ha="right" if right else "left")  # fmt: skip
 
 
 def tornado(
@@ -163,12 +170,13 @@ def breakdown(path: Path, made: Exploration) -> None:
     parts = dict.fromkeys(part for row in rows for part in row.cost_usd_per_mtok)
     for part, colour in zip(parts, COLOURS * (1 + len(parts) // len(COLOURS)), strict=False):
         width = [row.cost_usd_per_mtok.get(part, 0.0) for row in rows]
-        axes.barh([row.name for row in rows], width, left=left, color=colour, label=part)
+        axes.barh(range(len(rows)), width, left=left, color=colour, label=part)
         left = [start + more for start, more in zip(left, width, strict=True)]
     for place, total in enumerate(left):
         axes.annotate(
             f"${show(total)}", (total, place), (5, 0), textcoords="offset points", va="center"
         )
+    axes.set_yticks(range(len(rows)), [row.label for row in rows])
     axes.set_xlabel("$ per million tokens")
     axes.margins(x=0.12)
     axes.grid(visible=False, axis="y")

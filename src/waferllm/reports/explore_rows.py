@@ -89,6 +89,12 @@ class Row:
         """Whether the design serves the workload at all."""
         return not self.why_not
 
+    @property
+    def label(self) -> str:
+        """The name, and in a sweep the swept quantities in their order: `hbf-node 6/0/0.2`."""
+        swept = "/".join(f"{value:.4g}" for value in self.design.values())
+        return f"{self.name} {swept}".rstrip()
+
     def value(self, key: str) -> float | None:
         """The figure's value in its stored unit, or None where it is missing."""
         figure = self.figures.get(key)

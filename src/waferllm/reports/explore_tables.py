@@ -90,7 +90,7 @@ def _cell(row: Row, metric: Metric) -> str:
 
 
 def _marked(row: Row) -> str:
-    return f"{row.name} {RECALLED_MARK}" if row.recalled else row.name
+    return f"{row.label} {RECALLED_MARK}" if row.recalled else row.label
 
 
 def _reasons(made: Exploration) -> Table:
@@ -99,7 +99,7 @@ def _reasons(made: Exploration) -> Table:
     for label, _ in _REASONS:
         table.add_column(label)
     for row in made.fitting[:TOP_ROWS]:
-        table.add_row(row.name, *(read(row) for _, read in _REASONS))
+        table.add_row(row.label, *(read(row) for _, read in _REASONS))
     return table
 
 
@@ -108,7 +108,7 @@ def _refused(rows: list[Row]) -> Table:
     table.add_column("system", no_wrap=True)
     table.add_column("why")
     for row in rows[:TOP_ROWS]:
-        table.add_row(row.name, row.why_not)
+        table.add_row(row.label, row.why_not)
     if len(rows) > TOP_ROWS:
         table.add_row("…", f"and {len(rows) - TOP_ROWS:,} more")
     return table

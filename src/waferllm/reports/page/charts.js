@@ -81,11 +81,19 @@ function drawScatter(rows) {
   for (const point of [...points].sort((a, b) => best.has(a) - best.has(b))) {
     svg.append(dot(point, across, up, best.has(point), x, y));
   }
-  const named = points.length <= 12 ? points : front.filter((_, place) => place % Math.ceil(front.length / 6) === 0);
-  for (const point of named) {
-    const left = across.at(point.x) > width - 110;
-    svg.append(svgElement("text", { class: "name", x: across.at(point.x) + (left ? -8 : 8), y: up.at(point.y) - 7,
-      "text-anchor": left ? "end" : "start" }, point.row.name));
+  nameSome(svg, width, points.length <= 12 ? points : front, across, up);
+}
+
+// Names from the left on, without those that would lie on one already written.
+function nameSome(svg, width, points, across, up) {
+  const taken = [];
+  for (const point of points) {
+    const [x, y] = [across.at(point.x), up.at(point.y)];
+    if (taken.some(([a, b]) => Math.abs(x - a) < 120 && Math.abs(y - b) < 14)) continue;
+    taken.push([x, y]);
+    const left = x > width - 130;
+    svg.append(svgElement("text", { class: "name", x: x + (left ? -8 : 8), y: y - 7,
+      "text-anchor": left ? "end" : "start" }, point.row.label));
   }
 }
 
@@ -127,18 +135,18 @@ function drawCost(rows) {
     return [square, part];
   }));
   const totals = priced.map((row) => Object.values(row.cost).reduce((a, b) => a + b, 0));
-  const unit = (width - 215) / Math.max(...totals, 1e-12);
+  const unit = (width - 245) / Math.max(...totals, 1e-12);
   priced.forEach((row, place) => costBar(svg, row, place, parts, totals[place], unit));
 }
 
 function costBar(svg, row, place, parts, total, unit) {
   const top = 32 * place + 6;
-  let left = 140;
-  svg.append(svgElement("text", { class: "name", x: 132, y: top + 15, "text-anchor": "end" }, row.name));
+  let left = 170;
+  svg.append(svgElement("text", { class: "name", x: 162, y: top + 15, "text-anchor": "end" }, row.label));
   parts.forEach((part, colour) => {
     const value = row.cost[part] || 0;
     const bar = svgElement("rect", { x: left, y: top, width: value * unit, height: 22, fill: PALETTE[colour % PALETTE.length] });
-    tip(bar, () => `${row.name}\n${part}: $${show(value)} per Mtok, ${Math.round((100 * value) / total)} %`);
+    tip(bar, () => `${row.label}\n${part}: $${show(value)} per Mtok, ${Math.round((100 * value) / total)} %`);
     svg.append(bar);
     left += value * unit;
   });

@@ -122,8 +122,9 @@ function rowElement(row) {
 function cellElement(row, column) {
   const value = column.read(row);
   const cell = element("td", { className: column.number ? "number" : column.key === "name" ? "name" : "text" });
+  if (column.key === "helps_most") cell.classList.add("long");
   if (!column.number) cell.append(value || "");
-  else if (value !== undefined) cell.append(show(value));
+  else if (value !== undefined) cell.append(column.figure ? show(value) : `${Number(value.toPrecision(4))}`);
   else cell.append("n/a");
   if (column.figure) figureExtras(cell, row.figures[column.key]);
   if (column.key === "name") nameExtras(cell, row);
