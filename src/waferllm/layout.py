@@ -108,7 +108,8 @@ class RingSkewed:
     """The right operand of MeshGEMM, placed in the order in which its first step needs it.
 
     A[M, K] lies in blocks over ("y", "x"); B[K, N] is cut into `mesh.steps` k-blocks. Core (y, x) starts
-    with the k-blocks at ring distance p(y) + q(x) of the row ring, p and q being ring positions.
+    with the steps/rows k-blocks from p(y) steps/rows + q(x) steps/cols on, in the order of their use; p
+    and q are ring positions.
     Leading dimensions are replicated.
     """
 
@@ -148,7 +149,7 @@ def column_index(mesh: Mesh) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def skew_index(mesh: Mesh) -> np.ndarray:
-    """For core row y, sub-block i and column x, the natural k-block that starts there.
+    """For core row y, sub-block i and column x, the natural k-block that starts there: block p + q + i.
 
     k-blocks are numbered along A's column ring; shape (rows, steps/rows, cols).
     """
@@ -156,5 +157,5 @@ def skew_index(mesh: Mesh) -> np.ndarray:
     p = ring_positions(mesh.rows)[:, None, None]
     q = ring_positions(mesh.cols)[None, None, :]
     i = np.arange(per_row)[None, :, None]
-    block = (p + q * per_col // per_row) % mesh.rows * per_row + i
+    block = (p * per_row + q * per_col + i) % mesh.steps
     return ring_order(mesh.cols)[block // per_col] * per_col + block % per_col

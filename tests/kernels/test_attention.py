@@ -313,7 +313,7 @@ def test_padding_tokens_and_an_older_prompt_change_no_bit(name: str) -> None:
 
 
 def test_score_columns_lie_where_the_product_with_v_first_needs_them() -> None:
-    """Each row of cores holds every key position once; block by block, turned by the row's alignment."""
+    """Each row of cores holds every key position once, block by block from the row's own block on."""
     rows, span, chunk, cap = 3, 4, 6, 8
     program = Program(
         lambda x: score_positions(cap, chunk, span)[None] + x.astype(jnp.int32) * 0,
@@ -325,14 +325,15 @@ def test_score_columns_lie_where_the_product_with_v_first_needs_them() -> None:
     got = np.asarray(run(program, np.zeros((rows, 24), np.float32)))
     width = cap // 4  # 12 steps: four blocks of two keys a row, three blocks a column
     for y in range(rows):
-        turned = walk(3).index(y) * 4 // 3  # MeshGEMM aligns row y by p(y) blocks of 1/4 of a tile
+        own = walk(3).index(y) * 4  # the first of the row's own four blocks of keys
         expected = np.zeros(24, int)
         for block in range(12):
             row, sub = walk(3)[block // 4], block % 4
-            holder = walk(4)[(block // 3 - turned) % 4]
+            later = (block - own) % 12
+            holder = walk(4)[later // 3]
             for i in range(width):
                 slot = sub * width + i
-                at = (holder * 3 + block % 3) * width + i
+                at = (holder * 3 + later % 3) * width + i
                 expected[at] = slot // 2 * chunk + row * 2 + slot % 2
         np.testing.assert_array_equal(got[y], expected)
         assert sorted(expected.tolist()) == list(range(24))

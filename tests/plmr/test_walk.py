@@ -55,13 +55,18 @@ def test_a_ring_takes_three_routes_and_alignment_three_more_the_other_way(n):
     assert r.routes_per_core == 9
 
 
-def test_mesh_gemm_on_an_unequal_mesh_keeps_two_buffers_of_each_operand():
+def test_mesh_gemm_on_an_unequal_mesh_moves_only_the_blocks_that_it_uses():
     rows, cols = 5, 3
     steps = math.lcm(rows, cols)
     r = read(Program(gemm.mesh_gemm, mesh=(rows, cols), shapes=[(30, 30), (30, 30)]))
     m, k_a, k_b, n = 30 // rows, 30 // cols, 30 // rows, 30 // cols
     assert r.product_flops_per_core == 2 * m * (30 // steps) * n * steps
-    assert r.memory_bytes_per_core == F32 * (2 * m * k_a + 2 * k_b * n + m * n)
+    a, b = m * k_a, k_b * n  # tiles; a block is one of steps / cols, or steps / rows
+    block_a, block_b = a * cols // steps, b * rows // steps
+    alignment = cols // 2 * a + a  # tiles half round the ring, one more for blocks in between
+    assert r.sent_bytes_per_core == F32 * (steps * (block_a + block_b) + alignment)
+    # The arguments, A aligned, a copy of each tile in the loop, two buffers for each block, and C.
+    assert r.memory_bytes_per_core == F32 * (3 * a + 2 * b + 2 * (block_a + block_b) + m * n)
 
 
 def test_cannon_sends_around_the_line_and_mesh_gemm_does_not():

@@ -56,27 +56,33 @@ def test_every_column_holds_every_k_block_once(mesh: tuple[int, int]) -> None:
 def test_following_both_operands_round_their_rings_every_core_multiplies_matching_blocks(
     mesh: tuple[int, int],
 ) -> None:
-    """MeshGEMM in plain lists: A's blocks as placed and aligned, B's as skewed; they move when used up."""
+    """MeshGEMM in plain lists: A's blocks as aligned, B's as skewed; used blocks go to a neighbour."""
     rows, cols = mesh
     steps = math.lcm(rows, cols)
     per_row, per_col = steps // rows, steps // cols
     row_ring, col_ring = walk(rows), walk(cols)
     index = skew_index(Mesh.of(mesh))
-    for y in range(rows):
-        for x in range(cols):
-            p, q = row_ring.index(y) * per_row, col_ring.index(x) * per_col
-            met = []
-            for step in range(steps):
-                at = p + q + step
-                # A's tile comes along the row: aligned by p // per_col places, moved on since.
-                a_core = col_ring[at // per_col % cols]
-                a_block = a_core * per_col + at % per_col
-                # B's tile comes along the column, moved on each time its blocks are used up.
-                moved = (q % per_row + step) // per_row
-                b_core = row_ring[(p // per_row + moved) % rows]
-                assert index[b_core, at % per_row, x] == a_block
-                met.append(a_block)
-            assert sorted(met) == list(range(steps))
+
+    def natural(block: int) -> int:
+        """Where block number `block` of A's column ring lies in K."""
+        return col_ring[block // per_col % cols] * per_col + block % per_col
+
+    starts = {(y, x): row_ring.index(y) * per_row + col_ring.index(x) * per_col
+              for y in range(rows) for x in range(cols)}  # fmt: skip
+    a = {core: [natural(first + i) for i in range(per_col)] for core, first in starts.items()}
+    b = {(y, x): index[y, :, x].tolist() for y, x in starts}
+    met = {core: [] for core in starts}
+    for step in range(steps):
+        i, j = step % per_col, step % per_row
+        for core in starts:
+            assert a[core][i] == b[core][j]
+            met[core].append(a[core][i])
+        sent_a = {core: a[core][i] for core in starts}
+        sent_b = {core: b[core][j] for core in starts}
+        for y, x in starts:
+            a[y, x][i] = sent_a[y, col_ring[(col_ring.index(x) + 1) % cols]]
+            b[y, x][j] = sent_b[row_ring[(row_ring.index(y) + 1) % rows], x]
+    assert all(sorted(blocks) == list(range(steps)) for blocks in met.values())
 
 
 @pytest.mark.parametrize("n", [3, 4, 5])

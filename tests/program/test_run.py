@@ -160,10 +160,9 @@ def skewed(b: np.ndarray, mesh: Mesh) -> np.ndarray:
     for y in range(rows):
         for x in range(cols):
             for i in range(steps // rows):
-                # Sub-block i serves the steps t with t = i (mod blocks per row); the first such step is
-                # in row group p(y) + q(x) of the ring; t then names a block of A's column ring.
+                # Sub-block i is used at step i first, together with block p + q + i of A's column ring.
                 t = row_ring.index(y) * (steps // rows) + col_ring.index(x) * (steps // cols)
-                t = t // (steps // rows) * (steps // rows) % steps + i
+                t = (t + i) % steps
                 core, sub = col_ring[t // (steps // cols)], t % (steps // cols)
                 block = core * (steps // cols) + sub
                 at = y * (steps // rows) + i

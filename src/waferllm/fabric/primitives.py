@@ -124,12 +124,13 @@ def _reduce_to_line(v: Array, root: Array, *, op: str) -> Array:
         return v
     left = jnp.stack(_fold(list(v), add))  # left[i]: cores 0..i, pushed rightwards
     right = jnp.stack(_fold(list(v[::-1]), add)[::-1])  # right[i]: cores n-1..i, pushed leftwards
-    right_in = add(jnp.concatenate([right[1:], v[-1:]]), v)
-    total = jnp.concatenate([right_in[:-1], v[-1:]])
-    total = jnp.concatenate([total[:1], add(left[:-1], total[1:])])
+    at = root[None]
+    total = _take_each(v, at)
+    after, before = (_beside(a, total) for a in (at < n - 1, at > 0))
+    total = jnp.where(after, add(_take_each(right, jnp.minimum(at + 1, n - 1)), total), total)
+    total = jnp.where(before, add(_take_each(left, jnp.maximum(at - 1, 0)), total), total)
     core = jnp.arange(n).reshape(n, *[1] * root.ndim)
-    here = (core == root).reshape(*(core == root).shape, *[1] * (v.ndim - 1 - root.ndim))
-    return jnp.where(here, total, v)
+    return jnp.where(_beside(core == root, v), total, v)
 
 
 def _broadcast_line(v: Array, *, root: int) -> Array:

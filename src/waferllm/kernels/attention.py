@@ -121,8 +121,8 @@ def score_positions(cap: int, chunk: int, span: int) -> Int[Array, "t"]:
     per_row, per_col = steps // rows, steps // span
     width = cap // per_row
     column = jnp.arange(per_col * width)
-    tile = (ring_index(COLS, span) + ring_index(ROWS) * per_row // per_col) % span
-    block = tile * per_col + column // width
+    first = ring_index(ROWS) * per_row + ring_index(COLS, span) * per_col
+    block = (first + column // width) % (rows * per_row)
     row = ring_core(block // per_row, rows)
     return prefill_positions(chunk, row, block % per_row * width + column % width)
 

@@ -52,47 +52,84 @@ def mesh_gemm_core(
 ) -> Float[Array, "*b m n"]:
     """MeshGEMM on one core: C's tile from tiles of A and B.
 
-    On Y x X cores K is cut into lcm(Y, X) blocks, one for each step. A square mesh holds one block of A
-    and one of B per core and moves both at every step; otherwise a core keeps several blocks of one
-    operand and moves it when it has used them up. A comes in plain blocks and is aligned first, unless
-    it is `aligned` already. B arrives skewed (`RingSkewed`), or with `skewed=False` in blocks numbered
-    along the row ring, and is aligned first. `span` makes every run of that many columns a mesh of its
-    own. C is returned in A's dtype.
+    On Y x X cores K is cut into lcm(Y, X) blocks, numbered along the rings, one for each step. A core
+    holds the next lcm/X blocks of A and the next lcm/Y of B in the order of their use; a block that it
+    has used it sends on, and its neighbour's takes the place. On a square mesh a tile is one block. A
+    comes in plain blocks and is aligned first, unless it is `aligned` already. B arrives skewed
+    (`RingSkewed`), or with `skewed=False` in blocks numbered along the row ring, and is aligned first.
+    `span` makes every run of that many columns a mesh of its own. C is returned in A's dtype.
     """
     rows, cols = size(ROWS), size(COLS, span)
     steps = Mesh(rows, cols).steps
     per_row, per_col = steps // rows, steps // cols  # k-blocks in a tile of B, and of A
-    p, q = ring_index(ROWS) * per_row, ring_index(COLS, span) * per_col
+    at_a = at_b = jnp.arange(steps)  # which of its blocks a core uses at each step
     if not aligned:
-        a = rotate(a, COLS, -(p // per_col), span=span)
+        ahead = ring_index(ROWS) * per_row
+        a, at_a = _align(a, -1, COLS, ahead, per_col, span), at_a + ahead
     if not skewed and cols > 1:
-        b = rotate(b, ROWS, -(q // per_row))
+        ahead = ring_index(COLS, span) * per_col
+        b, at_b = _align(b, -2, ROWS, ahead, per_row), at_b + ahead
 
-    def step(held: tuple[Array, Array, Array], turn: Array) -> tuple[tuple, None]:
-        a, b, c = held
-        if rows == cols:
-            return (onwards(a, COLS), onwards(b, ROWS), c + multiply(a, b, acc)), None
-        c = c + multiply(_block(a, -1, p + turn, per_col), _block(b, -2, q + turn, per_row), acc)
-        used = p + q + turn + 1
-        a = onwards(a, COLS) if per_col == 1 else jnp.where(used % per_col, a, onwards(a, COLS))
-        b = onwards(b, ROWS) if per_row == 1 else jnp.where(used % per_row, b, onwards(b, ROWS))
-        return (a, b, c), None
-
-    def onwards(tile: Array, axis: str) -> Array:
-        return shift(tile, axis, Ring(-1), span=span if axis == COLS else None)
+    def step(held: tuple, at: tuple[Array, Array]) -> tuple[tuple, None]:
+        a, now_a, b, now_b, c = held
+        c = c + multiply(now_a, now_b, acc)
+        a, now_a = _onwards(a, now_a, -1, COLS, at[0], per_col, span)
+        b, now_b = _onwards(b, now_b, -2, ROWS, at[1], per_row)
+        return (a, now_a, b, now_b, c), None
 
     lead = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     c = jnp.zeros((*lead, a.shape[-2], b.shape[-1]), acc)
-    (_, _, c), _ = lax.scan(step, (a, b, c), jnp.arange(steps))
-    return c.astype(a.dtype)
+    first_a, first_b = _block(a, -1, at_a[0], per_col), _block(b, -2, at_b[0], per_row)
+    rest_a, rest_b = a if per_col > 1 else None, b if per_row > 1 else None
+    (*_, c), _ = lax.scan(step, (rest_a, first_a, rest_b, first_b, c), (at_a, at_b))
+    return c.astype(first_a.dtype)
 
 
-def _block(tile: Array, axis: int, which: Array, count: int) -> Array:
+def _align(
+    tile: Array, dim: int, axis: str, ahead: Array, count: int, span: int | None = None
+) -> Array:
+    """The `count` blocks along `dim` from `ahead` blocks further on along the ring, each at its place."""
+    tile = rotate(tile, axis, -(ahead // count), span=span)
+    if count == 1 or size(axis, span) == 1:
+        return tile
+    length = tile.shape[dim]
+    place = jnp.arange(length).reshape(-1, *[1] * (-1 - dim)) // (length // count)
+    return jnp.where(place < ahead % count, shift(tile, axis, Ring(-1), span=span), tile)
+
+
+def _block(tile: Array, dim: int, which: Array | int, count: int) -> Array:
     """Block `which` (modulo `count`) of the `count` blocks along a dimension of a tile."""
     if count == 1:
         return tile
-    width = tile.shape[axis] // count
-    return lax.dynamic_slice_in_dim(tile, which % count * width, width, axis)
+    width = tile.shape[dim] // count
+    return lax.dynamic_slice_in_dim(tile, which % count * width, width, dim)
+
+
+def _replace(tile: Array, block: Array, dim: int, which: Array, count: int) -> Array:
+    """The tile with another block at that place."""
+    if count == 1:
+        return block
+    at = which % count * block.shape[dim]
+    return lax.dynamic_update_slice_in_dim(tile, block, at, dim)
+
+
+def _onwards(
+    tile: Array | None,
+    used: Array,
+    dim: int,
+    axis: str,
+    at: Array,
+    count: int,
+    span: int | None = None,
+) -> tuple[Array | None, Array]:
+    """Send the used block `at` on: the tile with the one received in its place, and the next block.
+
+    A tile of one block is that block, and is not kept beside it.
+    """
+    if size(axis, span) > 1:
+        used = shift(used, axis, Ring(-1), span=span)
+        tile = None if tile is None else _replace(tile, used, dim, at, count)
+    return tile, used if tile is None else _block(tile, dim, at + 1, count)
 
 
 def dist_gemm_t_core(
@@ -110,33 +147,31 @@ def dist_gemm_t_core(
     multiplies its A with the B at hand; the partial products are summed along x, each block of C at the
     core that owns it, which moves with the ring. C's columns come in the order of the row ring, so that
     they meet the rows of a matrix in blocks over y in `mesh_gemm_core(..., skewed=False)`; with
-    `aligned`, each row's are also where that product's first step needs them. C is returned in
-    `result`, by default A's dtype.
+    `aligned`, each row's begin with its own block, as that product's first step needs them. C is
+    returned in `result`, by default A's dtype.
     """
     rows, cols = size(ROWS), size(COLS, span)
     steps = Mesh(rows, cols).steps
     per_row, per_col = steps // rows, steps // cols
-    p, q = ring_index(ROWS), ring_index(COLS, span)
     width = b.shape[-2] // per_row
-    ahead = p * per_row // per_col if aligned else 0
+    ahead = 0 if aligned else ring_index(ROWS) * per_row
 
     def step(held: tuple[Array, Array], turn: Array) -> tuple[tuple, None]:
         b, c = held
         partial = multiply(a, jnp.swapaxes(b, -1, -2), acc)
-        first = (p + turn) % rows * per_row
 
         def collect(i: Array | int, c: Array) -> Array:
-            block = first + i
-            owner = (block // per_col - ahead) % cols
-            part = partial
-            if per_row > 1:
-                part = lax.dynamic_slice_in_dim(partial, i * width, width, partial.ndim - 1)
-            total = reduce(part, COLS, root=ring_core(owner, cols), span=span)
-            put = lax.dynamic_update_slice_in_dim(c, total, block % per_col * width, c.ndim - 1)
-            return jnp.where(owner == q, put, c)
+            block = (ahead + turn * per_row + i) % steps
+            owner = block // per_col
+            part = _block(partial, -1, jnp.asarray(i), per_row)
+            if cols > 1:
+                total = reduce(part, COLS, root=ring_core(owner, cols), span=span)
+                held = _block(c, -1, block, per_col)
+                part = jnp.where(owner == ring_index(COLS, span), total, held)
+            return _replace(c, part, -1, block, per_col)
 
         c = collect(0, c) if per_row == 1 else lax.fori_loop(0, per_row, collect, c)
-        return (shift(b, ROWS, Ring(-1)), c), None
+        return (shift(b, ROWS, Ring(-1)) if rows > 1 else b, c), None
 
     lead = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     c = jnp.zeros((*lead, a.shape[-2], per_col * width), acc)

@@ -34,7 +34,10 @@ Weights = dict[str, Array]
 
 @dataclass(frozen=True)
 class LayerShape:
-    """What a layer's code must know beyond the shapes of its tiles."""
+    """What a layer's code must know beyond the shapes of its tiles.
+
+    `held`: in prefill, the leading slots of a core's buffer that attention reads (None: all).
+    """
 
     hidden: int
     head_dim: int
@@ -46,6 +49,7 @@ class LayerShape:
     policy: str = "shift"
     gemm: Callable[..., Array] | None = None
     acc: Any = jnp.float32
+    held: int | None = None
 
 
 def decode_layer(
@@ -115,9 +119,11 @@ def prefill_layer(
     q, k, v = _project(qkv, mine, weights, shape)
     chunk = start // (m * jax.lax.axis_size(ROWS))
     keys, values = write_chunk(keys, k, chunk), write_chunk(values, v, chunk)
+    read = slice(shape.held)
     out = prefill_attention(
-        q, keys, values, start, length, heads=shape.heads, combine=shape.combine, acc=acc
-    )
+        q, keys[read], values[read], start, length,
+        heads=shape.heads, combine=shape.combine, acc=acc,
+    )  # fmt: skip
     x = x + _biased(product(_widen(out, shape.attended), "o"), weights, "o_bias")
     hidden = _swiglu(product(norm(x, "post_norm"), "gate_up"))
     return keys, values, x + product(hidden, "down")

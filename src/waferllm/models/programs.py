@@ -5,7 +5,7 @@ a small simulated mesh, costed for a whole wafer, and lowered.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -82,9 +82,17 @@ class ModelPrograms:
     @property
     def buffer_slots(self) -> int:
         """KV entries of one row in the prefill buffer: whole chunks, divisible into k-blocks."""
-        share = self.chunk // self.mesh.rows
+        return self._row_share(self.chunks)
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of tokens in the longest sequence."""
+        return -(-self.capacity // self.chunk)
+
+    def _row_share(self, chunks: int) -> int:
+        """Buffer entries of one row for that many chunks, rounded up to whole k-blocks."""
         blocks = Mesh(self.mesh.rows, self.placement.span).steps // self.mesh.rows
-        slots = -(-self.capacity // self.chunk) * share
+        slots = chunks * (self.chunk // self.mesh.rows)
         return -(-slots // blocks) * blocks
 
     @property
@@ -147,13 +155,19 @@ class ModelPrograms:
             name="decode_layer",
         )
 
-    def prefill_layer(self, layer: int = 0) -> Program:
-        """(weights, keys, values, x, start, length) -> (keys, values, x)."""
+    def prefill_layer(self, layer: int = 0, chunks: int | None = None) -> Program:
+        """(weights, keys, values, x, start, length) -> (keys, values, x).
+
+        Attention reads the first `chunks` chunks of the buffer (None: all), which must hold the prompt.
+        """
+        shape = self.shape(layer, self.prefill_placement)
+        if chunks is not None:
+            shape = replace(shape, held=self._row_share(chunks))
         buffer = self._spec((self.mesh.rows * self.buffer_slots, self.kv_width), (ROWS, COLS))
         x = self._spec((self.chunk, self.prefill_placement.hidden.size), (ROWS, COLS))
         scalar = self._spec((), (), jnp.int32)
         return Program(
-            partial(decoder.prefill_layer, shape=self.shape(layer, self.prefill_placement)),
+            partial(decoder.prefill_layer, shape=shape),
             mesh=self.mesh,
             inputs=(self.weights("prefill"), buffer, buffer, x, scalar, scalar),
             outputs=(buffer, buffer, x),

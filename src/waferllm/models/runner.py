@@ -27,6 +27,9 @@ from waferllm.program import Spec
 from waferllm.program.run import on_cores, on_devices, partition
 
 Devices = jax.sharding.Mesh | None
+READ_MORE = (
+    4  # when a prompt outgrows the chunks that attention reads, the next step reads 4 times more
+)
 TOGETHER = 8  # decode layers in one compiled step: fewer dispatches, a bounded time to compile
 
 
@@ -161,6 +164,7 @@ class WaferRunner:
         self.buffers = [self._pair(buffer) for _ in model.layers]
         self.prompt = np.zeros(decode.slots, np.int32)
         self._decode_steps: dict[tuple[int, ...], Callable[..., Any]] = {}
+        self._prefill_steps: dict[tuple[int, int], Callable[..., Any]] = {}
 
     def _pair(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
         return jnp.zeros(shape, self.programs.dtype), jnp.zeros(shape, self.programs.dtype)
@@ -193,9 +197,11 @@ class WaferRunner:
         """One chunk of a prompt; after the last one its KV moves into `slot`. Logits (vocab,) then."""
         x = self._carry(self._embed_chunk(self.model.table, jnp.asarray(ids, jnp.int32)), 1)
         where = (jnp.asarray(start, jnp.int32), jnp.asarray(length, jnp.int32))
+        chunks = self._chunks_read(start // self.chunk + 1)
         for i, weights in enumerate(self.model.layers):
             placed = self._carry(weights, 1)
-            *buffer, x = self._prefill_layer[self._kind[i]](placed, *self.buffers[i], x, *where)
+            step = self._prefill_layer(self._kind[i], chunks)
+            *buffer, x = step(placed, *self.buffers[i], x, *where)
             self.buffers[i] = tuple(buffer)
         if not last:
             return None
@@ -265,16 +271,22 @@ class WaferRunner:
         width = self.prefill_programs.prefill_placement.hidden.size
         return jax.jit(lambda table, ids: _resize(embed(table, ids), width))
 
-    @cached_property
-    def _prefill_layer(self) -> dict[int, Callable[..., Any]]:
-        def step(layer: int) -> Callable[..., Any]:
-            run = self._compile(self.prefill_programs.prefill_layer(layer), prefill=True)
-            return jax.jit(
+    def _chunks_read(self, held: int) -> int:
+        """Chunks of the buffer that attention reads when `held` are filled: a power of READ_MORE, or all."""
+        read = 1
+        while read < held:
+            read *= READ_MORE
+        return min(read, self.prefill_programs.chunks)
+
+    def _prefill_layer(self, kind: int, chunks: int) -> Callable[..., Any]:
+        if (kind, chunks) not in self._prefill_steps:
+            program = self.prefill_programs.prefill_layer(kind, chunks)
+            run = self._compile(program, prefill=True)
+            self._prefill_steps[kind, chunks] = jax.jit(
                 lambda weights, *rest: run(self.relayout.weights(weights), *rest),
                 donate_argnums=(1, 2),
             )
-
-        return {i: step(i) for i in set(self._kind)}
+        return self._prefill_steps[kind, chunks]
 
     @cached_property
     def _last(self) -> Callable[..., Array]:

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.core import ShapedArray
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive
 from jax.interpreters import batching
@@ -141,17 +141,13 @@ def products(a: Array, b: Array, c: Array, *, plain_b: bool) -> Array:
     side, _, m, k = a.shape
     n = b.shape[-1]
     order, at, every = ring_order(side), ring_positions(side), np.arange(side)
-    # Core (y, x) holds block p(y) + q(x): gather block t of every row of A, and of every column of B.
-    held_by = order[(every[None, :] - at[:, None]) % side]  # [other index, t] -> core
-    lhs = jnp.moveaxis(a[every[:, None], held_by], 1, 0).reshape(side, side * m, k)
-    columns = b[order] if plain_b else b[held_by.T, every[None, :]]
-    rhs = jnp.moveaxis(columns, 2, 1).reshape(side, k, side * n)
-
-    def add(total: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
-        return total + jnp.matmul(*block, preferred_element_type=c.dtype), None
-
+    # Core (y, x) holds the block of the core at ring position p(y) + q(x): put them in natural order.
+    held_by = order[(at[None, :] - at[:, None]) % side]  # [other index, natural block] -> core
+    lhs = jnp.moveaxis(a[every[:, None], held_by], 1, 2).reshape(side * m, side * k)
+    natural = b if plain_b else b[held_by.T, every[None, :]]
+    rhs = jnp.moveaxis(natural, 2, 1).reshape(side * k, side * n)
     total = jnp.moveaxis(c, 2, 1).reshape(side * m, side * n)
-    total, _ = lax.scan(add, total, (lhs, rhs))
+    total = total + jnp.matmul(lhs, rhs, preferred_element_type=c.dtype)
     return jnp.moveaxis(total.reshape(side, m, side, n), 1, 2)
 
 
