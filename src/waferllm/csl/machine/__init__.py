@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from waferllm.csl.machine.stale import forget_stale_code
+from waferllm.csl.machine.cache import cache_of
 
-forget_stale_code(Path(__file__).parent)
+HERE = Path(__file__).parent
 
-from waferllm.csl.machine.diagnose import MachineFault  # noqa: E402
-from waferllm.csl.machine.image import Image, link, load_image  # noqa: E402
-from waferllm.csl.machine.machine import Machine  # noqa: E402
+with cache_of([*sorted(HERE.glob("*.py")), HERE.parent / "code.py"], HERE / "__pycache__"):
+    from waferllm.csl.machine.diagnose import MachineFault
+    from waferllm.csl.machine.image import Image, link, load_image
+    from waferllm.csl.machine.machine import Machine
 
 __all__ = ["Image", "Machine", "MachineFault", "link", "load_image"]

@@ -39,7 +39,7 @@ class Profile:
     hop_cycles: int = 1  # (H); WSE-3 silicon 2 (L)
     ramp_cycles: int = 2  # (H) T_R, each way
     link_period: tuple[int, int] = (1, 1)  # wavelets per cycles; WSE-3 silicon 8 in 9 (L)
-    vector_start_cycles: int = 6  # (S) n + 6 with DSRs preloaded
+    vector_start_cycles: int = 5  # (S) n + 6 between two readings of the clock, DSRs preloaded
     dsd_load_cycles: int = 9  # (S) about 28 for three operands
     task_start_cycles: int = 22  # (T) 31 to 32 per wavelet, a short data task's body included
     divide_cycles: int = 50  # comment in the published examples
