@@ -13,6 +13,7 @@ that runs here (`models.programs`, the `real` schedule) in this:
 The words and products are the kernels' own, so that one reading costs both schedules.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,6 +36,8 @@ GROUPS = {
 }  # fmt: skip
 HALF = jnp.float16
 EPS = 1e-6
+#: An allreduce: (partial, axis, op=, span=) -> the total on every core of the line.
+Combine = Callable[..., Array]
 
 
 def group_cores(side: int, groups: int | None = None) -> int:
@@ -84,8 +87,8 @@ class PublishedLayer:
     def context(self) -> int:
         return self._padded(self.tokens)
 
-    def decode(self) -> Program:
-        """One token through one layer."""
+    def decode(self, combine: Combine | None = None) -> Program:
+        """One token through one layer; `combine` in place of the two-phase tree's allreduce."""
         tall, wide = Blocks((ROWS, COLS)), Blocks((COLS, ROWS))
         e, f, s = self.hidden, self.ffn, self.context
         shapes = {
@@ -99,7 +102,7 @@ class PublishedLayer:
         }  # fmt: skip
         x = Spec((e,), Blocks((ROWS,)), HALF)
         tree = line_tree(self.mesh.rows, self.groups)
-        core = partial(decode_layer, width=e, tree=tree)
+        core = partial(decode_layer, width=e, combine=combine or partial(allreduce, tree=tree))
         return Program(core, mesh=self.mesh, inputs=(x, shapes), outputs=x, name="published_decode")
 
     def prefill(self) -> Program:
@@ -120,16 +123,11 @@ class PublishedLayer:
         )
 
 
-def decode_layer(x: Array, w: dict[str, Array], *, width: int, tree: Tree) -> Array:
+def decode_layer(x: Array, w: dict[str, Array], *, width: int, combine: Combine) -> Array:
     """One token: x [E/P] over y, the same on every column."""
 
     def total(partial_sum: Array, axis: str, op: str = "sum") -> Array:
-        return allreduce(partial_sum, axis, tree, op=op)
-
-    def combine(
-        partial_sum: Array, axis: str, *, op: str = "sum", span: int | None = None
-    ) -> Array:
-        return allreduce(partial_sum, axis, tree, op=op, span=span)
+        return combine(partial_sum, axis, op=op)
 
     def norm(v: Array) -> Array:
         return rms_norm(v, w["norm"], ROWS, width=width, eps=EPS, combine=combine)  # type: ignore[arg-type]
@@ -137,7 +135,7 @@ def decode_layer(x: Array, w: dict[str, Array], *, width: int, tree: Tree) -> Ar
     h = norm(x)
     qkv = total(jnp.concatenate([multiply(h, w[name], HALF) for name in "qkv"]), ROWS)
     q, k, _ = jnp.split(qkv, 3)
-    q, _ = _rotated(q, w["angles"]), _rotated(k, w["angles"])
+    q, _ = rotated(q, w["angles"]), rotated(k, w["angles"])
     scores = total(multiply(q, w["keys"], HALF), COLS) * HALF(width**-0.5)
     p = jnp.exp(scores - total(jnp.max(scores), ROWS, "max"))
     p = p * (1 / total(jnp.sum(p), ROWS))
@@ -170,7 +168,7 @@ def prefill_layer(x: Array, w: dict[str, Array], *, width: int) -> Array:
 
     h = aligned(norm(x))
     q, k, v = (product(h, w[name]) for name in "qkv")
-    q, k = _rotated(q, w["angles"]), _rotated(k, w["angles"])
+    q, k = rotated(q, w["angles"]), rotated(k, w["angles"])
     scores = dist_gemm_t_core(q, k, acc=HALF) * HALF(width**-0.5)
     p = jnp.exp(scores - combine(jnp.max(scores, axis=-1), COLS, op="max")[:, None])
     p = p * (1 / combine(jnp.sum(p, axis=-1), COLS))[:, None]
@@ -180,7 +178,7 @@ def prefill_layer(x: Array, w: dict[str, Array], *, width: int) -> Array:
     return x + product(aligned(hidden), w["down"])
 
 
-def _rotated(x: Array, angles: Array) -> Array:
+def rotated(x: Array, angles: Array) -> Array:
     """Rotary embedding of whole pairs; an odd entry left over on a core stays, as timed."""
     even = x.shape[-1] // 2 * 2
     pair = angles[: even // 2]

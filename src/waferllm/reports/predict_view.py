@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from waferllm.reports.predict import Prediction
-from waferllm.reports.validate import CHECK, FIT, Validation, summary
+from waferllm.reports.validate import CHECK, FIT, PORT, Row, Validation, summary
 from waferllm.units import show_count
 
 TOP_KERNELS = 8
@@ -67,23 +67,28 @@ def render_validation(made: Validation) -> RenderableType:
         for row in rows:
             table.add_row(
                 f"  {row.label}",
-                "fitted" if row.use == FIT else "checked",
+                _SAID[row.use],
                 show_count(row.measured_cycles),
                 show_count(row.predicted_cycles),
                 f"{row.error:+.1%}",
             )
         table.add_section()
-    lines = [_summary_line(made, use, says) for use, says in _USES]
+    lines = [
+        _summary_line(made.timed, "All rows of known code"),
+        _summary_line(made.of(use=FIT), "Rows that were fitted"),
+        _summary_line(made.of(use=CHECK), "Rows that were only checked"),
+        _summary_line(made.of(use=PORT), "Ports of unseen code, from assumptions"),
+    ]
     titles = "; ".join(one["title"] for one in made.unexplained)
     lines.append(f"Published and not predicted: {titles}.")
     return Group(table, Text("\n".join(lines)))
 
 
-_USES = ((None, "All rows"), (FIT, "Rows that were fitted"), (CHECK, "Rows that were only checked"))
+_SAID = {FIT: "fitted", CHECK: "checked", PORT: "port"}
 
 
-def _summary_line(made: Validation, use: str | None, says: str) -> str:
-    found = summary(made.of(use=use))
+def _summary_line(rows: tuple[Row, ...], says: str) -> str:
+    found = summary(rows)
     return (
         f"{says} ({found['count']:.0f}): mean {found['mean_absolute_error']:.1%}, median "
         f"{found['median_absolute_error']:.1%}, worst {found['worst_absolute_error']:.1%}."

@@ -1,4 +1,8 @@
-"""Every published row beside our prediction: `validate()`. Rows that were fitted to are kept apart."""
+"""Every published row beside our prediction: `validate()`. Rows that were fitted to are kept apart.
+
+So are ports of other systems, whose code nobody has seen: their programs are our reading of what
+each assumes (`models.compared`).
+"""
 
 import statistics
 import tomllib
@@ -10,6 +14,7 @@ from typing import Any
 
 from waferllm.chip import chip as named_chip
 from waferllm.layout import Mesh
+from waferllm.models.compared import decode_program, prefill_program
 from waferllm.models.registry import find_config
 from waferllm.plmr.constants import SOFTWARE, Software, constants_json
 from waferllm.plmr.time import Time, time
@@ -22,7 +27,7 @@ from waferllm.reports.timed import (
     reduce_program,
 )
 
-FIT, CHECK = "fit", "check"
+FIT, CHECK, PORT = "fit", "check", "port"
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,11 @@ class Validation:
     def unexplained(self) -> tuple[Mapping[str, Any], ...]:
         return tuple(table for table in self.tables if table["kind"] == "published")
 
+    @property
+    def timed(self) -> tuple[Row, ...]:
+        """The rows of programs whose code is known: all but the ports."""
+        return tuple(row for row in self.rows if row.use != PORT)
+
     def of(self, *, table: str | None = None, use: str | None = None) -> tuple[Row, ...]:
         """The rows of a table, or of a use, or all."""
         return tuple(
@@ -63,8 +73,8 @@ class Validation:
         return {
             "tables": [self._table_json(table) for table in self.tables],
             "summary": {
-                use: summary(self.of(use=None if use == "all" else use))
-                for use in ("all", FIT, CHECK)
+                "all": summary(self.timed),
+                **{use: summary(self.of(use=use)) for use in (FIT, CHECK, PORT)},
             },
             "constants": constants_json(),
         }
@@ -163,11 +173,19 @@ def _program(table: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[str, Pro
     side = row["side"]
     mesh = Mesh(side, side)
     if kind in ("decode", "prefill"):
-        config = find_config(table["model"])
-        return str(mesh), layer_program(config, mesh, table["tokens"], kind, None)
+        return str(mesh), _layer(table, mesh)
     length, algorithm = row["length"], table["algorithm"]
     if kind == "gemm":
         program = gemm_program(algorithm, length, length, length, mesh, "float16")
     else:
         program = gemv_program(algorithm, length, length, mesh, table.get("group_cores"), "float16")
     return f"{length} on {mesh}", program
+
+
+def _layer(table: Mapping[str, Any], mesh: Mesh) -> Program:
+    config, tokens = find_config(table["model"]), table["tokens"]
+    if "system" not in table:
+        return layer_program(config, mesh, tokens, table["kind"], None)
+    if table["kind"] == "decode":
+        return decode_program(table["system"], config, mesh, tokens)
+    return prefill_program(table["system"], config, mesh, tokens)
