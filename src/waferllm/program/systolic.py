@@ -2,10 +2,10 @@
 
 At step s core (y, x) multiplies A's block t with B's, t = p(y) + q(x) + s. Simulated literally, every
 step copies both operands of all cores and multiplies many small tiles. But over all steps row y meets
-every block t of A, and column x every block t of B, exactly once: taken block by block the same products
-of tiles are N large ones, read in place. Every core then adds its products from block 0 on, not from its
-own first block p(y) + q(x) on, which differs by rounding; loops below `WORTHWHILE_FLOPS` are simulated
-literally, to the bit.
+every block t of A, and column x every block t of B, exactly once: with A's blocks put back in natural
+order, the same products of tiles are one large product, which reads a weight in place. Each core's
+products are then added in that product's order, not from its own first block p(y) + q(x) on, which
+differs by rounding; loops below `WORTHWHILE_FLOPS` are simulated literally, to the bit.
 
 `rewrite` finds such loops in a program's per-core jaxpr: a scan whose body shifts two carries one ring
 position on, along different axes, and adds their product to a third. It knows words, not kernels.
