@@ -1,0 +1,37 @@
+"""Cycle counts beside published ones of the vendor's simulator (WSE-2)."""
+
+import numpy as np
+import pytest
+
+from tests.csl.support import PROGRAMS
+from waferllm.csl.compile import read_params
+from waferllm.csl.host.program import build
+from waferllm.csl.machine import Machine
+from waferllm.csl.target import Target
+
+PES, WORDS = 512, 4096
+# Reductions along one row, P = 512, B = 4096 f32, by the first phase's step (512: a chain).
+PUBLISHED_CYCLES = {
+    2: 10055, 4: 9421, 8: 9117, 16: 8989, 32: 8973, 64: 9061, 128: 9297, 256: 9800, 512: 7218,
+}  # fmt: skip
+TOLERANCE = 0.03
+QUICK = (16, 512)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [s if s in QUICK else pytest.param(s, marks=pytest.mark.slow) for s in PUBLISHED_CYCLES],
+)
+def test_a_row_reduction_takes_the_published_cycles(step: int) -> None:
+    params = read_params(f"P:{PES},S:{step},B:{WORDS}")
+    image = build(PROGRAMS / "row_reduction.csl", params, target=Target(arch="wse2")).image
+    machine = Machine(image)
+    values = np.random.default_rng(step).integers(-8, 8, (PES, WORDS)).astype(np.float32)
+    address = [image.codes[code].variables["data"].pointed for code in image.code_of]
+    machine.write_words(np.arange(PES), np.array(address), values.view(np.uint16))
+
+    machine.run("quiet")
+
+    total = machine.read_words(np.array([0]), address[0] or 0, 2 * WORDS)[0].view(np.float32)
+    np.testing.assert_array_equal(total, values.sum(axis=0))
+    assert machine.cycle == pytest.approx(PUBLISHED_CYCLES[step], rel=TOLERANCE)
