@@ -1,7 +1,7 @@
 """`SdkRuntime`: the vendor's host class, over our machine (source: SdkRuntime API reference, SDK 2.10).
 
-Commands that do not block wait in a queue until one that blocks, or `stop`. Streamed wavelets set out
-at once: they need not wait for the command stream, and it may be waiting for them.
+Commands that do not block wait in a queue until one that blocks, one that streams, or `stop`. Streamed
+wavelets set out at once, after what was asked before them, and whether the call blocks or not.
 """
 
 from collections import deque
@@ -222,13 +222,18 @@ class SdkRuntime:
     ) -> Task:
         commands = self._running()
         if streaming:
-            sent = Task(lambda: commands.send(dest, pes, rows))
-            sent.run()
-            return sent
+            return self._send(dest, pes, rows)
         name = self._name(dest, writes=True)
         return self._give(
             Task(lambda: commands.write(name, pes, rows, data_type)), self._stream, nonblock
         )
+
+    def _send(self, color: int, pes: np.ndarray, rows: np.ndarray) -> Task:
+        commands, sent = self._running(), Task(lambda: None)
+        self._empty(self._stream)
+        commands.send(color, pes, rows)
+        sent.run()
+        return sent
 
     def _rectangle(self, px: int, py: int, w: int, h: int) -> np.ndarray:
         width, height = self.program.meta.rectangle
@@ -270,9 +275,7 @@ class SdkRuntime:
             raise InputError(f"got port {name!r}, expected one of create_input_stream")
         count = src.size if n_wavelets is None else n_wavelets
         data = flat_u32(src, src.size, "send")[:count].reshape(1, -1).copy()
-        task = Task(lambda: self._running().send(stream.color, np.array([stream.pe]), data))
-        task.run()
-        return task
+        return self._send(stream.color, np.array([stream.pe]), data)
 
     def receive(
         self, port: str | int, dest: np.ndarray, n_wavelets: int, *, nonblock: bool = False
@@ -339,6 +342,9 @@ class SdkRuntime:
 
     def _flush(self) -> None:
         # The stream first: what PEs send to the host waits there without holding anything up.
-        for queue in (self._stream, self._receives):
-            while queue:
-                queue.popleft().run()
+        self._empty(self._stream)
+        self._empty(self._receives)
+
+    def _empty(self, queue: deque[Task]) -> None:
+        while queue:
+            queue.popleft().run()
