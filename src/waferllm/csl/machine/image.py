@@ -178,13 +178,15 @@ def _bits(directions: tuple[str, ...]) -> int:
 
 
 def _positions(config: ColorConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Each position's ports: a side that a position leaves alone is as in position 0."""
+    """Each position's ports: a side that a position leaves alone is as in the one before."""
     rx, tx = np.zeros(POSITIONS, np.uint8), np.zeros(POSITIONS, np.uint8)
     rx[0], tx[0] = _bits(config.rx), _bits(config.tx)
+    before = 0
     for at, switch in enumerate(config.switches, 1):
         if switch is not None:
-            rx[at] = rx[0] if switch.rx is None else _bits(switch.rx)
-            tx[at] = tx[0] if switch.tx is None else _bits(switch.tx)
+            rx[at] = rx[before] if switch.rx is None else _bits(switch.rx)
+            tx[at] = tx[before] if switch.tx is None else _bits(switch.tx)
+            before = at
     return rx, tx
 
 
