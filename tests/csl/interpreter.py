@@ -261,11 +261,12 @@ class Pe:
             fields[0] = fields[0] + by * words & 0xFFFF
         return INTEGERS[Kind.I64].wrap(sum(each << 16 * n for n, each in enumerate(fields)))
 
-    def addresses(self, packed: int) -> list[int]:
-        """Where each element of a memory DSD lies."""
+    def addresses(self, packed: int, words: int) -> list[int]:
+        """Where each element of so many words lies; a DSD does not know what it describes."""
         address, length, stride, row = (packed >> 16 * n & 0xFFFF for n in range(4))
         stride -= (stride & 0x8000) << 1
         info = dict(zip(DSD_COLUMNS, map(int, self.code.dsds[row]), strict=True))
+        stride = stride // info["element_words"] * words
         if info["kind"] == DsdKind.MEM1D:
             return [(address + n * stride) & 0xFFFF for n in range(length)]
         if info["kind"] == DsdKind.CIRCBUF:
@@ -310,9 +311,9 @@ class Pe:
         """The addresses of an operand; None for one address or a scalar."""
         form, payload = Operand(cell >> 24), cell & 0xFFFFFF
         if form == Operand.DSD:
-            return self.addresses(self.registers[payload])
+            return self.addresses(self.registers[payload], WORDS.get(kind, 1))
         if form == Operand.DSR:
-            return self.addresses(self.dsrs[payload >> 8, payload & 0xFF])
+            return self.addresses(self.dsrs[payload >> 8, payload & 0xFF], WORDS.get(kind, 1))
         assert form in {Operand.SCALAR, Operand.POINTER}, kind
         return None
 

@@ -369,6 +369,23 @@ def test_map_over_memory() -> None:
     assert out(text, 3) == [13, 11, 9, 7, 5, 6]
 
 
+def test_strides_count_elements_of_the_width_that_is_read() -> None:
+    text = """var x = [3]f32{ 1.0, 2.0, 4.0 }; var h = [3]f16{ 8.0, 16.0, 32.0 };
+    var short = [1]i16{ 0 }; var long = [1]u32{ 0 }; var out = @zeros([3]f32);
+    var a = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{1} -> short[i] });
+    var b = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{1} -> long[i] });
+    fn add(v: f32, sum: *f32) f32 { return v + sum.*; }
+    fn add_half(v: f16, sum: *f32) f32 { return @as(f32, v) + sum.*; }
+    fn go() void {
+      a = @set_dsd_length(@set_dsd_base_addr(a, &x), 3);
+      b = @set_dsd_length(@set_dsd_base_addr(b, &h), 3);
+      @map(add, a, &out[0], &out[0]);
+      @map(add_half, b, &out[1], &out[1]);
+      @fadds(&out[2], 0.0, a);
+    }"""
+    assert out(text) == [7.0, 56.0, 4.0]
+
+
 def test_map_over_a_box() -> None:
     text = """var source = @zeros([3, 3]i16); var out = @zeros([4]i16);
     const corner = @get_dsd(mem4d_dsd, .{ .tensor_access = |i, j|{2, 2} -> source[i + 1, j] });

@@ -13,7 +13,6 @@ from waferllm.csl.code import Operand as Of
 from waferllm.csl.diagnostics import fail, unsupported
 from waferllm.csl.lowering.body import Body
 from waferllm.csl.lowering.calls import call_function
-from waferllm.csl.lowering.descriptors import element_words
 from waferllm.csl.lowering.stream import Label
 from waferllm.csl.lowering.values import DSDS, Mem, Reg, bound, is_known, kind_of, words_of
 from waferllm.csl.places import Scope
@@ -48,25 +47,25 @@ class Walk(ABC):
 
 
 class MemoryWalk(Walk):
-    """A mem1d_dsd: an address and a stride."""
+    """A mem1d_dsd: an address and a stride.
+
+    A DSD does not know what lies there: its stride counts elements, of whatever width is read.
+    """
 
     def __init__(self, body: Body, dsd: Value, element: t.Type, span: Span) -> None:
         super().__init__(body, element, span)
-        known = is_known(dsd)
-        if known:
-            _check_element(dsd, element, span)
         self.length = _length(body, dsd, span)
-        packed = body.program.bits(dsd, span) if known else None
-        if packed is not None:
-            address: Value = integer(packed & 0xFFFF, t.U16)
-            stride: Value = integer(packed >> 32 & 0xFFFF, t.U16)
+        words = words_of(element) or 0
+        if is_known(dsd):
+            address: Value = integer(body.program.bits(dsd, span) & 0xFFFF, t.U16)
+            (stride,) = dsd.data.properties["stride"].data.values()
+            self.stride: Value = integer(stride.data * words & 0xFFFF, t.U16)
         else:
             number = body.number(dsd, span)
             address = _bits(body, number, 0)
-            stride = _bits(body, number, 32)
+            self.stride = _stride(body, number, words)
         self.address = Reg(t.U16, body.program.register())
         body.put(self.address, address, span)
-        self.stride = stride
 
     def read(self) -> Value:
         return self.body.load(Mem(self.element, self.address.number, 0))
@@ -85,9 +84,8 @@ class BoxWalk(MemoryWalk):
 
     def __init__(self, body: Body, dsd: Value, element: t.Type, span: Span) -> None:
         Walk.__init__(self, body, element, span)
-        _check_element(dsd, element, span)
         held = dsd.data.properties
-        words = element_words(held["base_address"], span)
+        words = words_of(element) or 0
         # Innermost first; a stride includes the way back of the dimensions inside of it.
         self.extents = [each.data for each in held["extent"].data.values()][::-1]
         self.strides = [each.data * words for each in held["stride"].data.values()]
@@ -145,18 +143,26 @@ class FabricWalk(Walk):
         self.body.emit(Op.VECTOR, type=self.move, d=NONE, a=self.dsd, b=source, f=NONE, g=NONE)
 
 
-def _check_element(dsd: Value, element: t.Type, span: Span) -> None:
-    words = element_words(dsd.data.properties["base_address"], span)
-    if words != words_of(element):
-        fail(f"the DSD's elements have {16 * words} bits, the function's are {element}", span)
-
-
 def _bits(body: Body, number: int, low: int) -> Reg:
     """16 bits of a packed DSD."""
     a = number
     if low:
         a = body.compute(Op.SHR, U64, type=Kind.U64, a=a, b=body.constant(low)).number
     return body.compute(Op.AND, t.U16, type=Kind.U64, a=a, b=body.constant(0xFFFF))
+
+
+def _stride(body: Body, number: int, words: int) -> Reg:
+    """The stride of a packed DSD, in words for elements of so many words."""
+    packed = _bits(body, number, 32)
+    # A stride of one element is as long as the DSD's own elements: one word or two.
+    single = body.compute(Op.DSD_STRIDE, t.MEM1D, a=number, b=body.constant(1))
+    own = _bits(body, single.number, 32).number
+    signed = body.compute(Op.CONVERT, t.I16, type=Kind.I16, a=packed.number, b=Kind.U16).number
+    if words == 2:
+        by = body.compute(Op.SUB, t.U16, type=Kind.U16, a=body.constant(2), b=own).number
+        return body.compute(Op.SHL, t.I16, type=Kind.I16, a=signed, b=by)
+    by = body.compute(Op.SUB, t.U16, type=Kind.U16, a=own, b=body.constant(1)).number
+    return body.compute(Op.SHR, t.I16, type=Kind.I16, a=signed, b=by)
 
 
 def _length(body: Body, dsd: Value, span: Span) -> Value:
