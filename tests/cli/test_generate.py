@@ -177,6 +177,16 @@ def test_sampling_is_by_default_as_the_checkpoints_authors_say(
     assert asked != greedy("a b")
 
 
+def test_without_max_tokens_a_text_is_as_long_as_the_checkpoints_authors_say(
+    command: Command, tmp_path: Path
+) -> None:
+    short = Path(shutil.copytree(PLAIN, tmp_path / "short"))
+    (short / "generation_config.json").write_text('{"max_new_tokens": 3}')
+    common = ("generate", "a b", "--model", str(short), "--mesh", "1x1", "--ignore-eos", "--json")
+    assert len(only(command(*common))["output_tokens"]) == 3
+    assert len(only(command(*common, "--max-tokens", "5"))["output_tokens"]) == 5
+
+
 def test_ignore_eos_goes_on_where_the_text_would_end(
     command: Command, generate: Command, tmp_path: Path
 ) -> None:

@@ -147,6 +147,25 @@ def test_at_any_moment(generating: Generating, tenths: int, options: tuple[str, 
     interrupt(running, "begun")
 
 
+IMPORTING = """
+import os, signal, sys
+from waferllm.cli import main
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "waferllm.cli.app":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+main()
+"""
+
+
+def test_while_commands_are_imported_it_ends_in_one_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
 def test_several_prompts_are_all_kept(
     command: Command, monkeypatch: pytest.MonkeyPatch, compiled: Path
 ) -> None:

@@ -1,5 +1,5 @@
 """`python -m waferllm.cli` is the command `waferllm`."""
 
-from waferllm.cli.app import main
+from waferllm.cli import main
 
 main()

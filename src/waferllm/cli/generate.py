@@ -47,7 +47,10 @@ def generate(
     ] = None,
     max_tokens: Annotated[
         int | None,
-        typer.Option(help="Output tokens at most.", show_default=f"{DEFAULT_TOKENS}, or what fits"),
+        typer.Option(
+            help="Output tokens at most.",
+            show_default=f"the checkpoint's, else {DEFAULT_TOKENS}; or what fits",
+        ),
     ] = None,
     max_len: Annotated[
         int | None,

@@ -22,6 +22,7 @@ def leave_at_once() -> None:
 def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
     if os.isatty(2):
         os.write(2, _SHOW_CURSOR + b"\n")  # a progress bar hides it
+    os.write(2, b"Interrupted.\n")
     os._exit(INTERRUPTED)
 
 

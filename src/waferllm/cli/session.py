@@ -96,7 +96,7 @@ class Session:
     def _params(
         self, prompt: int, sampling: dict[str, Any], ending: dict[str, Any]
     ) -> SamplingParams:
-        """What was asked, else the checkpoint's defaults; by default as many tokens as fit.
+        """What was asked, else the checkpoint's defaults, of whose `max_new_tokens` as many as fit.
 
         Raises CapacityError, before any weight is read, for what does not fit.
         """
@@ -105,7 +105,7 @@ class Session:
         refusal = budget.fits(prompt, params.max_tokens or 1)
         if refusal is not None:
             raise CapacityError(refusal)
-        usual = min(DEFAULT_TOKENS, budget.max_new(prompt))
+        usual = min(self.llm.defaults.max_new_tokens or DEFAULT_TOKENS, budget.max_new(prompt))
         return replace(params, max_tokens=params.max_tokens or usual)
 
     def _warm(self, sequences: int) -> None:
