@@ -78,16 +78,18 @@ class Commands:
         self.journal.add("write", {"pes": pes, "elements": elements}, name=name, kind=kind.value)
         self._settle()
         words = to_words(elements, kind)
-        self.machine.write_words(pes, self._addresses(name, pes, words.shape[1]), words)
+        addresses = self._addresses(name, pes, room=words.shape[1])
+        self.machine.write_words(pes, addresses, words)
 
     def read(self, name: str, pes: np.ndarray, count: int, kind: MemcpyDataType) -> np.ndarray:
-        """uint32[pes, count] from an exported variable of these PEs, once they are ready."""
+        """uint32[pes, count] from an exported variable of these PEs on, once they are ready.
+
+        More than the variable holds may be read, as a published program does: what lies behind it.
+        """
         self.journal.add("read", {"pes": pes}, name=name, count=count, kind=kind.value)
         self._settle()
         words = count * kind.value // 16
-        return from_words(
-            self.machine.read_words(pes, self._addresses(name, pes, words), words), kind
-        )
+        return from_words(self.machine.read_words(pes, self._addresses(name, pes), words), kind)
 
     def launch(self, name: str, args: Sequence[int]) -> None:
         """Start an exported function, once all PEs are ready; `args` are registers' bits."""
@@ -164,8 +166,11 @@ class Commands:
             f"got function {name!r}, expected one that a PE exports: {', '.join(known) or 'none is'}"
         )
 
-    def _addresses(self, name: str, pes: np.ndarray, words: int) -> np.ndarray:
-        """Where an exported variable lies on each PE; a pointer leads to what it points to now."""
+    def _addresses(self, name: str, pes: np.ndarray, room: int = 0) -> np.ndarray:
+        """Where an exported variable lies on each PE; a pointer leads to what it points to now.
+
+        Raises `InputError` if a PE has none of that name, or one with room for fewer words.
+        """
         image, found = self.program.image, np.empty(len(pes), dtype=np.int64)
         code_of = np.asarray(image.code_of)[pes]
         for number in np.unique(code_of):
@@ -177,7 +182,7 @@ class Commands:
                     f"{image.codes[number].name}; expected one that it exports: "
                     f"{', '.join(sorted(image.codes[number].variables)) or 'it exports none'}"
                 )
-            self._check_room(variable, words)
+            self._check_room(variable, room)
             found[here] = self._start(variable, pes[here])
         return found
 
