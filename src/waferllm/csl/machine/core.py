@@ -94,12 +94,12 @@ LFSR_STEPS = 128
 
 
 @njit(cache=True)
-def trace(s, pe, now, what, detail):
-    """Append to the trace, if one was asked for."""
+def trace(s, pe, now, what, detail, slot):
+    """Append to the trace, if one was asked for; it counts what did not fit, too."""
     count = s.event_count[0]
     if count < s.event_count[1]:
-        s.events[count] = pe, now, what, detail, 0
-        s.event_count[0] = count + 1
+        s.events[count] = pe, now, what, detail, slot
+    s.event_count[0] = count + 1
 
 
 # --- Configuration words ---------------------------------------------------------------------
@@ -345,12 +345,13 @@ def execute(s, pe, now, most):
                 return False
             pc += 1
             s.counters[pe, C_VECTORS] += 1
-            trace(s, pe, now, TRACE_VECTOR, row)
+            trace(s, pe, now, TRACE_VECTOR, row, slot)
             thread = s.threads[pe, slot]
             if slot == MAIN:
                 if s.running[pe] == 0 and memory_only(thread):
                     t = thread[T_START] + all_at_once(s, pe, thread)
                     finish(s, pe, slot, np.int64(1), False)
+                    trace(s, pe, t, TRACE_DONE, row, slot)
                 else:
                     s.mode[pe] = IN_VECTOR
                     t = thread[T_START]
@@ -398,7 +399,7 @@ def execute(s, pe, now, most):
             pc = np.int32(reg[ins[3]])
         elif op == END:
             s.mode[pe] = IDLE
-            trace(s, pe, t, TRACE_END, row)
+            trace(s, pe, t, TRACE_END, row, MAIN)
             break
         elif op == TRAP:
             fault(s, F_TRAP, pe, row, ins[3])
@@ -423,7 +424,7 @@ def _begin(s, pe, entry, now):
     s.wake[pe] = now + s.vector_cost[2]
     s.counters[pe, C_TASKS] += 1
     s.counters[pe, C_COMPUTE] += s.vector_cost[2]
-    trace(s, pe, now, TRACE_TASK, s.at[s.code_of[pe], 0] + entry)
+    trace(s, pe, now, TRACE_TASK, s.at[s.code_of[pe], 0] + entry, MAIN)
 
 
 @njit(cache=True, inline="never")
@@ -543,12 +544,12 @@ def _issue_microthread(s, pe, now, important):
                 continue
             outcome = beat(s, pe, slot, now)
             if outcome == STALLED:
-                s.counters[pe, thread[T_STALL]] += 1
                 ready = arrival(s, pe, thread)
                 soonest = min(soonest, ready if ready > now else NEVER)
                 continue
             if outcome == DONE:
-                trace(s, pe, now, TRACE_DONE, thread[T_ROW])
+                trace(s, pe, now + 1, TRACE_DONE, thread[T_ROW], slot)
+            s.counters[pe, C_COMPUTE] += 1
             s.turn[pe] = (slot + 1) % 8
             return True, now + 1
     return False, soonest
@@ -565,12 +566,11 @@ def _issue_main(s, pe, now):
     if s.mode[pe] == IN_VECTOR:
         outcome = beat(s, pe, MAIN, now)
         if outcome == STALLED:
-            s.counters[pe, s.threads[pe, MAIN, T_STALL]] += 1
             ready = arrival(s, pe, s.threads[pe, MAIN])
             return False, ready if ready > now else NEVER
         s.counters[pe, C_COMPUTE] += 1
         if outcome == DONE:
-            trace(s, pe, now, TRACE_DONE, s.threads[pe, MAIN, T_ROW])
+            trace(s, pe, now + 1, TRACE_DONE, s.threads[pe, MAIN, T_ROW], MAIN)
             s.mode[pe] = RUNNING
         s.wake[pe] = now + 1
         return True, now + 1
@@ -581,9 +581,28 @@ def _issue_main(s, pe, now):
 
 
 @njit(cache=True)
+def _why_still(s, pe, now):
+    """What a core that does nothing waits for: the counter of that stall, 0 if it is busy or idle."""
+    if s.mode[pe] != IDLE and s.wake[pe] > now:
+        return np.int64(0)
+    if s.mode[pe] != IDLE and s.threads[pe, MAIN, T_STALL]:
+        return s.threads[pe, MAIN, T_STALL]
+    slots = s.running[pe]
+    while slots:
+        slot = lowest_bit(slots)
+        slots &= slots - 1
+        if s.threads[pe, slot, T_STALL]:
+            return s.threads[pe, slot, T_STALL]
+    return np.int64(0)
+
+
+@njit(cache=True)
 def step(s, pe, now):
     """One cycle of one core; returns when it is to be looked at again."""
     did, when = False, NEVER
+    if s.waits[pe, 0]:
+        s.counters[pe, s.waits[pe, 0]] += now - s.waits[pe, 1]
+        s.waits[pe, 0] = 0
     main_first = s.turn[pe] & 8 == 0
     if s.running[pe]:
         did, when = _issue_microthread(s, pe, now, True)
@@ -603,6 +622,7 @@ def step(s, pe, now):
     if did:
         s.clock[MOVED] += 1
         return now + 1 if s.running[pe] else max(when, now + 1)
+    s.waits[pe, 0], s.waits[pe, 1] = _why_still(s, pe, now), now
     return when
 
 

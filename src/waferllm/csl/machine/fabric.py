@@ -9,9 +9,8 @@ import numpy as np
 from numba import njit
 
 from waferllm.csl.machine.bits import lowest_bit
-from waferllm.csl.machine.image import EAST, RAMP, SOUTH, WEST
+from waferllm.csl.machine.image import EAST, RAMP
 from waferllm.csl.machine.state import (
-    BUFFER,
     COLORS,
     CONTROL_BIT,
     F_COLLISION,
@@ -29,19 +28,8 @@ RING, POP, TORN, SWAP_X, SWAP_Y = 1, 6, 8, 16, 32
 ALWAYS_POP, POP_ON_ADVANCE, POP_ON_ADVANCE_NOP = 1, 2, 3
 COMMANDS = 8
 MOST_MOVES = 10
+LINKS = 15
 NEVER = np.int64(2**62)
-
-
-@njit(cache=True)
-def neighbor(pe, port, width, height):
-    """The PE on the other side of a port, or -1 at the edge."""
-    if port == EAST:
-        return pe + 1 if (pe + 1) % width else -1
-    if port == WEST:
-        return pe - 1 if pe % width else -1
-    if port == SOUTH:
-        return pe + width if pe + width < width * height else -1
-    return pe - width if pe >= width else -1
 
 
 @njit(cache=True)
@@ -82,15 +70,17 @@ def outputs(s, pe, color, wavelet):
 
 
 @njit(cache=True)
-def _room(s, held, pe, color, tx, width, height):
+def _room(s, held, near, pe, color, tx):
     """Whether every place that a wavelet goes to had room when the cycle began."""
     swapped = s.flags[pe, color] & (SWAP_X | SWAP_Y)
-    for port in range(RAMP):
-        if tx >> port & 1:
-            other = neighbor(pe, port, width, height)
-            there = out_color(s, pe, color, port) if swapped else color
-            if other < 0 or held[other, port ^ 1, there] >= BUFFER:
-                return False
+    links = tx & LINKS
+    while links:
+        port = lowest_bit(links)
+        links &= links - 1
+        other = near[pe, port]
+        there = out_color(s, pe, color, port) if swapped else color
+        if other < 0 or held[other, port ^ 1, there] >= BUFFER:
+            return False
     if tx >> RAMP & 1 and not s.host_out[color]:
         return s.in_count[pe, color] < s.depth[s.code_of[pe], color]
     return True
@@ -126,8 +116,7 @@ def propose(s, now, first, step):
     # Arrays in local names: the loop below must not look them up again for each router.
     port_mask, buffer, held, position = s.port_mask, s.buffer, s.held, s.position
     all_rx, all_tx, flags = s.rx, s.tx, s.flags
-    move_pe, move_what = s.move_pe, s.move_what
-    width, height = s.shape[0], s.shape[1]
+    move_pe, move_what, move_tx, near = s.move_pe, s.move_what, s.move_tx, s.near
     count, pes, nearest = 0, len(port_mask), NEVER
     links, turn = now % s.shape[6] < s.shape[5], now % COLORS
     for visit in range(pes):
@@ -171,12 +160,13 @@ def propose(s, now, first, step):
                         continue
                     if tx & used:
                         continue
-                    if tx & 15 and not links:
+                    if tx & LINKS and not links:
                         nearest = min(nearest, now + 1)
                         continue
-                    if _room(s, held, pe, color, tx, width, height):
+                    if _room(s, held, near, pe, color, tx):
                         used |= tx
-                        move_pe[count], move_what[count] = pe, port * COLORS + color
+                        move_pe[count], move_what[count] = pe, port << 5 | color
+                        move_tx[count] = tx
                         count += 1
                         moves += 1
                         break
@@ -275,16 +265,16 @@ def _command_passes(s, pe, color, wavelet, tx, now):
 @njit(cache=True)
 def commit(s, now, count):
     """Carry out the moves that `propose` wrote."""
-    width, height, ready = s.shape[0], s.shape[1], (now + s.shape[3]) << READY_SHIFT
+    ready, near = (now + s.shape[3]) << READY_SHIFT, s.near
     buffer, held, port_mask, link_use, flags = s.buffer, s.held, s.port_mask, s.link_use, s.flags
-    move_pe, move_what = s.move_pe, s.move_what
+    move_pe, move_what, move_tx = s.move_pe, s.move_what, s.move_tx
     for move in range(count):
         pe, what = np.int64(move_pe[move]), move_what[move]
-        port, color = what // COLORS, what % COLORS
+        port, color, tx = what >> 5, np.int64(what & 31), np.int64(move_tx[move])
         wavelet = buffer[pe, port, color, 0] & KEPT
-        tx = outputs(s, pe, color, wavelet)
-        buffer[pe, port, color, 0] = buffer[pe, port, color, 1]
         held[pe, port, color] -= 1
+        for at in range(held[pe, port, color]):
+            buffer[pe, port, color, at] = buffer[pe, port, color, at + 1]
         if held[pe, port, color] == 0:
             port_mask[pe, port] &= ~(np.int64(1) << color)
         swapped = flags[pe, color] & (SWAP_X | SWAP_Y)
@@ -292,11 +282,11 @@ def commit(s, now, count):
             wavelet = _command_passes(s, pe, color, wavelet, tx, now)
         elif tx >> RAMP & 1:
             _deliver(s, pe, color, wavelet, now)
-        links = tx & 15
+        links = tx & LINKS
         while links:
             out = lowest_bit(links)
             links &= links - 1
-            other = neighbor(pe, out, width, height)
+            other = near[pe, out]
             there = out_color(s, pe, color, out) if swapped else color
             at = held[other, out ^ 1, there]
             buffer[other, out ^ 1, there, at] = wavelet | ready
@@ -327,7 +317,7 @@ def leave_cores(s, now):
                     nearest = min(nearest, wavelet >> READY_SHIFT)
                     continue
                 at = held[pe, RAMP, color]
-                if at >= BUFFER:
+                if at >= s.buffer.shape[3]:
                     continue
                 s.buffer[pe, RAMP, color, at] = (wavelet & KEPT) | (now + 1) << READY_SHIFT
                 held[pe, RAMP, color] = at + 1

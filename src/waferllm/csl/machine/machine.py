@@ -201,9 +201,16 @@ class Machine:
         """An instruction's name."""
         return Op(int(self.state.ins[row, 0])).name
 
+    def stalls(self) -> np.ndarray:
+        """The PEs' counters (see state.py), with stalls that still last: int64 [pe, COUNTERS]."""
+        held, waits = self.state.counters.copy(), self.state.waits
+        still = np.flatnonzero(waits[:, 0])
+        held[still, waits[still, 0]] += self.cycle - waits[still, 1]
+        return held
+
     def counters(self) -> dict[str, np.ndarray]:
         """Cycles per PE: compute, stalled on the fabric, idle."""
-        held = self.state.counters
+        held = self.stalls()
         stalled = held[:, [C_STALL_IN, C_STALL_OUT, C_STALL_FIFO]].sum(axis=1)
         compute = held[:, C_COMPUTE]
         return {

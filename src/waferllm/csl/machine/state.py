@@ -6,13 +6,23 @@ import numpy as np
 
 from waferllm.csl.code import NONE
 from waferllm.csl.code import Target as Id
-from waferllm.csl.machine.image import TASK_IDS, Image, Tables, make_tables, memory_words
+from waferllm.csl.machine.image import (
+    EAST,
+    NORTH,
+    RAMP,
+    SOUTH,
+    TASK_IDS,
+    WEST,
+    Image,
+    Tables,
+    make_tables,
+    memory_words,
+)
 from waferllm.csl.machine.profile import Profile, instruction_cycles, operand_bits, simd_widths
 from waferllm.csl.target import QUEUES, ROUTABLE_COLORS
 from waferllm.errors import InputError
 
 COLORS = ROUTABLE_COLORS
-BUFFER = 2  # wavelets that a router keeps per port and color: full rate with registered credit
 QUEUE = 8  # places of an input or output queue's array; how many are used is the queue's depth
 THREADS = QUEUES + 1  # eight microthreads, then the main thread's vector
 MAIN = QUEUES
@@ -110,6 +120,7 @@ class Arrays(NamedTuple):
     config: np.ndarray  # uint16 [pe, words] of the configuration range's plain words
     tsc: np.ndarray  # int64 [pe, 2]: running, the value while stopped
     counters: np.ndarray
+    waits: np.ndarray  # int64 [pe, 2]: the stall that a core is in, as a counter's number, and since when
     # Queues
     inq: np.ndarray  # int64 [pe, color, QUEUE]
     in_head: np.ndarray
@@ -121,7 +132,7 @@ class Arrays(NamedTuple):
     out_count: np.ndarray
     out_mask: np.ndarray
     # Routers
-    buffer: np.ndarray  # int64 [pe, port, color, BUFFER]
+    buffer: np.ndarray  # int64 [pe, port, color, hop cycles + 1]
     held: np.ndarray  # uint8 [pe, port, color]
     port_mask: np.ndarray  # int64 [pe, port]: colors with something
     rx: np.ndarray
@@ -135,7 +146,9 @@ class Arrays(NamedTuple):
     alarm: np.ndarray  # int64 [pe]: when the core is looked at next
     link_use: np.ndarray  # int64 [pe, port]: wavelets sent
     move_pe: np.ndarray
-    move_what: np.ndarray
+    move_what: np.ndarray  # port << 5 | color
+    move_tx: np.ndarray  # bits of the ports it goes to
+    near: np.ndarray  # int32 [pe, port]: the PE on the other side, or -1
     # Host
     host_in: np.ndarray  # bool [color]
     host_out: np.ndarray
@@ -143,7 +156,7 @@ class Arrays(NamedTuple):
     to_host_count: np.ndarray
     prints: np.ndarray  # int64 [*, 7]: pe, row, four values, cycle
     print_count: np.ndarray
-    events: np.ndarray  # int64 [*, 5]: the trace, or no rows
+    events: np.ndarray  # int64 [*, 5]: the trace: pe, cycle, what, row, thread
     event_count: np.ndarray
     arrivals: np.ndarray  # int64 [pe]: cycle at which a launched function starts, or -1
     launch_entry: np.ndarray  # int32 [code]
@@ -225,6 +238,7 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         config=zeros(pes, CONFIG_WORDS, dtype=np.uint16),
         tsc=zeros(pes, 2),
         counters=zeros(pes, COUNTERS),
+        waits=zeros(pes, 2),
         inq=zeros(pes, COLORS, QUEUE),
         in_head=zeros(pes, COLORS, dtype=np.uint8),
         in_count=zeros(pes, COLORS, dtype=np.uint8),
@@ -234,7 +248,8 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         out_head=zeros(pes, QUEUES, dtype=np.uint8),
         out_count=zeros(pes, QUEUES, dtype=np.uint8),
         out_mask=zeros(pes),
-        buffer=zeros(pes, 5, COLORS, BUFFER),
+        # Full rate with registered credit: a wavelet holds its place for a hop and a cycle.
+        buffer=zeros(pes, 5, COLORS, profile.hop_cycles + 1),
         held=zeros(pes, 5, COLORS, dtype=np.uint8),
         port_mask=zeros(pes, 5),
         rx=image.rx.copy(),
@@ -249,6 +264,8 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         link_use=zeros(pes, 5),
         move_pe=zeros(pes * 10, dtype=np.int32),
         move_what=zeros(pes * 10, dtype=np.int32),
+        move_tx=zeros(pes * 10, dtype=np.int32),
+        near=_neighbors(image.width, image.height),
         host_in=_members(image.host_in),
         host_out=_members(image.host_out),
         to_host=zeros(TO_HOST, 4),
@@ -262,6 +279,20 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
     )
     _first_values(image, tables, state)
     return state
+
+
+def _neighbors(width: int, height: int) -> np.ndarray:
+    """int32[pe, port]: the PE beyond each port, -1 at the edge of the rectangle."""
+    pe = np.arange(width * height)
+    found = np.full((len(pe), RAMP), NONE, np.int32)
+    for port, (step, inside) in {
+        WEST: (-1, pe % width > 0),
+        EAST: (1, pe % width < width - 1),
+        SOUTH: (width, pe + width < len(pe)),
+        NORTH: (-width, pe >= width),
+    }.items():
+        found[inside, port] = pe[inside] + step
+    return found
 
 
 def _members(colors: frozenset[int]) -> np.ndarray:
