@@ -361,3 +361,4 @@ class Code:
     config: Mapping[int, int]  # configuration words set before the start
     variables: Mapping[str, HostVariable]
     functions: Mapping[str, HostFunction]
+    printed: tuple[str, ...] = ()  # by `@comptime_print` in functions

@@ -83,6 +83,9 @@ class Body:
         # Constants loaded before the outermost loop, while one is being lowered.
         self.before_loop: Block | None = None
         self.hoisted: dict[Any, int] = {}
+        # Constants loaded since the last label, and the block in which that holds.
+        self.nearby: dict[Any, int] = {}
+        self.nearby_in: Block | None = None
         self.span = instance.function.decl.span
 
     # --- Instructions ----------------------------------------------------------------------------
@@ -113,6 +116,7 @@ class Body:
             label.uses -= 1
             self.reachable = True
         self.out.items.append(label)
+        self.nearby_in = None
         self.reachable = self.reachable or label.uses > 0
 
     def jump(self, label: Label) -> None:
@@ -139,14 +143,24 @@ class Body:
         if bits == 0:
             return ZERO
         if self.before_loop is None:
-            number = self.program.register()
-            self.emit(Op.CONST, d=number, a=self.program.constant(bits))
-            return number
+            return self._nearby(bits)
         if bits not in self.hoisted:
             number = self.hoisted[bits] = self.program.register()
             row = instruction(Op.CONST, self.span, d=number, a=self.program.constant(bits))
             self.before_loop.items.append(row)
         return self.hoisted[bits]
+
+    def _nearby(self, bits: Any) -> int:
+        """A constant's register; loaded once on a way that nothing joins."""
+        if self.nearby_in is not self.out:
+            self.nearby, self.nearby_in = {}, self.out
+        if bits not in self.nearby:
+            number = self.program.register()
+            self.emit(Op.CONST, d=number, a=self.program.constant(bits))
+            if not self.reachable:
+                return number
+            self.nearby[bits] = number
+        return self.nearby[bits]
 
     def enter_loop(self) -> bool:
         """Begin a loop; whether it is the outermost, which `leave_loop` is to be told."""

@@ -83,6 +83,7 @@ def _lower(program: Program) -> Code:
         config=dict(tile.registers),
         variables=variables,
         functions={name: _ready_host(*each) for name, each in functions.items()},
+        printed=tuple(program.printed),
     )
 
 
