@@ -57,7 +57,7 @@ def gemm(
     from waferllm.reports.predict import predict_gemm
 
     made = predict_gemm(
-        M, K, N, _chip(chip), grid, algorithm=algorithm, dtype=dtype, style=software
+        M, K, N, named_or_file(chip), grid, algorithm=algorithm, dtype=dtype, style=software
     )
     _show(made, as_json)
 
@@ -79,7 +79,7 @@ def gemv(
     from waferllm.reports.predict import predict_gemv
 
     made = predict_gemv(
-        K, N, _chip(chip), grid,
+        K, N, named_or_file(chip), grid,
         algorithm=algorithm, groups=_groups(groups), dtype=dtype, style=software,
     )  # fmt: skip
     _show(made, as_json)
@@ -101,7 +101,7 @@ def decode(
     from waferllm.reports.predict import predict_decode
 
     made = predict_decode(
-        model, _chip(chip), grid,
+        model, named_or_file(chip), grid,
         context=context, schedule=schedule, groups=_groups(groups), dtype=dtype,
     )  # fmt: skip
     _show(made, as_json)
@@ -123,13 +123,14 @@ def prefill(
     from waferllm.reports.predict import predict_prefill
 
     made = predict_prefill(
-        model, _chip(chip), grid,
+        model, named_or_file(chip), grid,
         input_len=input_len, schedule=schedule, groups=_groups(groups), dtype=dtype,
     )  # fmt: skip
     _show(made, as_json)
 
 
-def _chip(name: str) -> "Chip":
+def named_or_file(name: str) -> "Chip":
+    """A chip of the catalog, or of a TOML file."""
     from waferllm.chip import chip as named_chip
     from waferllm.chip import load_chip
 

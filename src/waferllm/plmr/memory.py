@@ -42,15 +42,6 @@ class _Buffer:
         self.bytes, self.pinned, self.refs = size, pinned, 0
 
 
-def high_water_bytes(flat: Flat, order: Order) -> tuple[int, int]:
-    """(arguments, temporaries) of one core in bytes: their sum is the high-water mark.
-
-    `order` gives the operations of a body in the order in which a core starts them.
-    """
-    arguments, held = held_bytes(flat, order)
-    return arguments, max(held) - arguments
-
-
 def held_bytes(flat: Flat, order: Order) -> tuple[int, list[int]]:
     """(arguments, what is held after each allocation) of one core in bytes, in program order.
 

@@ -29,6 +29,7 @@ from waferllm.plmr import Compliance, check
 from waferllm.plmr.compliance import fits
 from waferllm.plmr.constants import constants_json, software
 from waferllm.plmr.costing import reading_of
+from waferllm.plmr.energy import assumptions_json, constant_power_j, dynamic_j, static_j
 from waferllm.plmr.time import CAUSES, Time, time
 from waferllm.program import Program
 from waferllm.reports.timed import gemm_program, gemv_program, layer_program, timed_in
@@ -48,6 +49,7 @@ class Part:
     times: int
     time: Time
     compliance: Compliance
+    dynamic_j: float
 
     @property
     def cycles(self) -> float:
@@ -91,6 +93,14 @@ class Prediction:
         """Of the part that takes longest."""
         return max(self.parts, key=lambda part: part.cycles).compliance
 
+    def energy(self) -> dict[str, float]:
+        """Joules of the whole system in this time, by both models of `plmr.energy`."""
+        dynamic = sum(part.times * part.dynamic_j for part in self.parts)
+        return {
+            "constant_power": constant_power_j(self.seconds, self.chip),
+            "activity": dynamic + static_j(self.seconds, self.chip),
+        }
+
     def breakdown(self) -> dict[str, Any]:
         """Cycles by cause, by part and by kernel; each splits all of them."""
         kernels: dict[str, float] = {}
@@ -126,6 +136,8 @@ class Prediction:
         return made | {
             "breakdown": self.breakdown(),
             "floors": floors,
+            "energy_j": self.energy(),
+            "energy_assumptions": assumptions_json(),
             "plmr": {
                 "complies": self.compliance.holds,
                 **{
@@ -297,7 +309,8 @@ def _real(
 
 def _part(name: str, times: int, program: Program, chip: Chip, style: str) -> Part:
     made = time(program, chip, software(style))
-    return Part(name, times, made, check(reading_of(program), chip))
+    reading = reading_of(program)
+    return Part(name, times, made, check(reading, chip), dynamic_j(reading))
 
 
 def _group_cores(mesh: Mesh, groups: int | None) -> int | None:

@@ -4,6 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from waferllm.plmr.energy import ACTIVITY
 from waferllm.reports.predict import Prediction
 from waferllm.reports.validate import CHECK, FIT, PORT, Row, Validation, summary
 from waferllm.units import show_count
@@ -23,7 +24,17 @@ def render(made: Prediction) -> RenderableType:
     if made.tokens_per_s is not None and made.cycles_per_layer is not None:
         head.add_row("cycles per layer", f"{show_count(made.cycles_per_layer)} x {made.layers}")
         head.add_row("tokens/s per request", f"{made.tokens_per_s:,.1f}")
-    return Group(head, _breakdown(made), _verdicts(made))
+    energy = made.energy()
+    head.add_row(
+        "energy",
+        f"{energy['constant_power']:.3g} J at constant power, {energy['activity']:.3g} J by activity",
+    )
+    return Group(head, _breakdown(made), _verdicts(made), _assumed())
+
+
+def _assumed() -> Text:
+    said = "; ".join(f"{a.name} {a.value:g} {a.unit} ({a.source})" for a in ACTIVITY)
+    return Text(f"Energy by activity assumes {said}.")
 
 
 def _breakdown(made: Prediction) -> Table:

@@ -158,7 +158,7 @@ class Regions:
 
     def share(self, slots: int) -> Share:
         """A core of the fullest region when the layers are spread over all regions there are."""
-        layers, tables = self._fullest(max(1, self.available), slots)
+        layers, tables = self.fullest(max(1, self.available), slots)
         need = self.need
         return Share(
             layers=layers,
@@ -179,15 +179,26 @@ class Regions:
     def _tables_of_one(self) -> int:
         return 1 if self.tied else 2
 
-    def _fullest(self, regions: int, slots: int) -> tuple[int, int]:
-        """(layers, tables) of the fullest region under the most even spread."""
+    def fullest(self, regions: int, slots: int) -> tuple[int, int]:
+        """(layers, tables) of the region that holds most bytes under the most even spread."""
+        middle, end = self.spread(regions, slots)
         if regions == 1:
             return self.layers, self._tables_of_one
         layer, table = self.need.layer(slots), self.need.table
+        return max((middle * layer, middle, 0), (end * layer + table, end, 1))[1:]
 
-        def spread(middle: int) -> tuple[int, int, int]:
+    def spread(self, regions: int, slots: int) -> tuple[int, int]:
+        """Layers of a middle region and of the larger end under the most even spread of bytes."""
+        if regions == 1:
+            return 0, self.layers
+        layer, table = self.need.layer(slots), self.need.table
+
+        def laid(middle: int) -> tuple[int, int]:
             end = max(0, math.ceil((self.layers - (regions - 2) * middle) / 2))
-            middle = middle if regions > 2 else 0
+            return middle if regions > 2 else 0, end
+
+        def most(spread: tuple[int, int]) -> tuple[int, int, int]:
+            middle, end = spread
             return max((middle * layer, middle, 0), (end * layer + table, end, 1))
 
-        return min(spread(m) for m in range(self.layers + 1))[1:]
+        return min((laid(m) for m in range(self.layers + 1)), key=most)

@@ -28,6 +28,8 @@ from waferllm.plmr.words import Word
 from waferllm.program import Program
 
 Sizes = Mapping[str, int]
+#: Members that check a solution without being needed for it.
+SPARE = 2
 
 
 class NotOneFamilyError(RuntimeError):
@@ -65,8 +67,7 @@ def tree_of(combine: AllReduce, cores: int) -> Tree:
 class Family:
     """Readings of all programs `member(sizes)` that differ in `sizes` only.
 
-    `sampled` are the lines of the members that `member` makes. Sizes below 2 are refused, since an
-    array of one element loses an axis.
+    `sampled` are the lines of the members that `member` makes.
     """
 
     def __init__(
@@ -88,8 +89,6 @@ class Family:
 
     def at(self, sizes: Sizes, lines: Lines) -> Reading:
         """The reading of the member with these sizes on these lines; `useful_share` is not read."""
-        if min(sizes.values()) < 2:
-            raise NotOneFamilyError(f"tiles of one element ({dict(sizes)}) read differently.")
         values = iter((np.array(self._monomials(sizes), dtype=np.int64) @ self.terms).tolist())
         words = self._spoken(lines)
         phases = tuple(
@@ -166,9 +165,9 @@ def _terms(names: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 def _samples(names: tuple[str, ...]) -> list[dict[str, int]]:
-    """Members enough for every term and three more; sizes even, and apart so that none are equal."""
+    """Members enough for every term and `SPARE` more; sizes even, and apart so that none are equal."""
     rng = np.random.default_rng(0)
-    count = len(_terms(names)) + 3
+    count = len(_terms(names)) + SPARE
     pools = {
         n: 2 * rng.choice(np.arange(5 + 40 * i, 40 + 40 * i), count, replace=False)
         for i, n in enumerate(names)

@@ -1,6 +1,5 @@
 """The decode programs of a model as families: one walk of small members, then any grid at once."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -39,14 +38,20 @@ def read_decode(programs: ModelPrograms) -> dict[str, Reading]:
         "hidden": -(-config.hidden // mesh.rows), "ffn": -(-config.ffn // mesh.cols),
         "pairs": at.width // 2, "slots": programs.row_slots, "vocab": -(-config.vocab // mesh.cols),
     }  # fmt: skip
-    if mesh.cols < config.kv_heads or min(sizes.values()) < 2 or combine.algorithm != "meshgemv":
+    if (
+        mesh.cols < config.kv_heads
+        or min(size for name, size in sizes.items() if name != "pairs") < 2
+        or combine.algorithm != "meshgemv"
+    ):
         return walked(programs)
     lines = Lines(mesh, at.span, combine)
-    kind = (config, programs.slots, programs.kv, str(jnp.dtype(programs.dtype)), at.span == 1)
-    return {
-        name: family.at({n: sizes[n] for n in family.names}, lines)
-        for name, family in families(*kind).items()
+    kind = (config, programs.slots, str(jnp.dtype(programs.dtype)), at.span == 1)
+    found = {
+        "embed": family("embed", *kind),
+        "layer": family("layer", *kind, programs.kv),
+        "head": family("head", *kind),
     }
+    return {name: one.at({n: sizes[n] for n in one.names}, lines) for name, one in found.items()}
 
 
 def walked(programs: ModelPrograms) -> dict[str, Reading]:
@@ -58,18 +63,24 @@ def walked(programs: ModelPrograms) -> dict[str, Reading]:
     }
 
 
+_SIZES = {
+    "embed": ("hidden", "vocab"),
+    "layer": ("hidden", "ffn", "pairs", "slots"),
+    "head": ("hidden", "vocab"),
+}
+
+
 @lru_cache(maxsize=64)
-def families(
-    config: ModelConfig, batch: int, kv: str, dtype: str, whole: bool
-) -> dict[str, Family]:
-    """Embedding, layer and output; `whole` heads lie on one column each."""
+def family(
+    program: str, config: ModelConfig, batch: int, dtype: str, whole: bool, kv: str = "shift"
+) -> Family:
+    """Of "embed", "layer" or "head"; `whole` heads lie on one column each."""
     span = 1 if whole else SPAN_SAMPLED
     mesh = Mesh(ROWS_SAMPLED, span * config.kv_heads)
-    given = {"hidden": 2, "ffn": 2, "pairs": 2, "slots": 2, "vocab": 2}
 
-    def programs(sizes: Sizes) -> ModelPrograms:
-        tile = given | dict(sizes)
-        made = replace(
+    def member(sizes: Sizes) -> Program:
+        tile = {"hidden": 2, "ffn": 2, "pairs": 2, "slots": 2, "vocab": 2} | dict(sizes)
+        small = replace(
             config,
             hidden=tile["hidden"] * mesh.rows,
             ffn=tile["ffn"] * mesh.cols,
@@ -77,15 +88,11 @@ def families(
             vocab=tile["vocab"] * mesh.cols,
         )
         tokens = tile["slots"] * (mesh.rows if kv == "shift" else 1)
-        return decode_programs(
-            made, mesh, tokens=tokens, batch=batch, kv=kv, combine=AllReduce(), dtype=dtype
+        programs = decode_programs(
+            small, mesh, tokens=tokens, batch=batch, kv=kv, combine=AllReduce(), dtype=dtype
         )
+        if program == "embed":
+            return programs.embed(batch)
+        return programs.head() if program == "head" else programs.decode_layer()
 
-    def family(made: Callable[[ModelPrograms], Program], *names: str) -> Family:
-        return Family(lambda s: made(programs(s)), names, Lines(mesh, span, AllReduce()))
-
-    return {
-        "embed": family(lambda p: p.embed(batch), "hidden", "vocab"),
-        "layer": family(lambda p: p.decode_layer(), "hidden", "ffn", "pairs", "slots"),
-        "head": family(lambda p: p.head(), "hidden", "vocab"),
-    }
+    return Family(member, _SIZES[program], Lines(mesh, span, AllReduce()))

@@ -1,0 +1,58 @@
+"""A time that no placement of a model on a chip beats: rates and the speed of messages alone.
+
+prefill   all operations at the peak of the whole usable wafer
+decode    four products of a layer follow one another, and the output's: each on n cores takes
+          its operations at full rate, and its result depends on all n cores. A core hears from
+          at most 2 r (r + 1) + 1 cores within r hops, so that n cores lie within no less than r
+          hops of the furthest. Of all n that hold the product's weights the best counts.
+"""
+
+import math
+from collections.abc import Iterator
+
+from waferllm.tune.options import Work
+
+
+def light_cone_hops(cores: int) -> int:
+    """The least r for which 2 r (r + 1) + 1 cores lie within r hops of some core."""
+    return max(0, math.ceil((math.sqrt(max(0, 2 * cores - 1)) - 1) / 2))
+
+
+def prefill_bound_cycles(work: Work) -> float:
+    """Multiply-adds of a prompt through all layers, over the wafer's peak."""
+    config, chip = work.config, work.chip
+    macs = config.layers * work.input_len * sum(_products(work))
+    return macs / (chip.cores_total * chip.macs_per_cycle[work.dtype])
+
+
+def decode_bound_cycles(work: Work) -> float:
+    """One token through all layers and the output."""
+    layer = sum(_product_cycles(work, weights) for weights in _products(work))
+    return work.config.layers * layer + _product_cycles(
+        work, work.config.vocab * work.config.hidden
+    )
+
+
+def _products(work: Work) -> Iterator[int]:
+    """Weights of the products that wait for each other: q k v, o, gate and up, down."""
+    c = work.config
+    heads = c.heads * c.head_dim
+    yield c.hidden * (heads + 2 * c.kv_heads * c.head_dim)
+    yield heads * c.hidden
+    yield 2 * c.hidden * c.ffn
+    yield c.ffn * c.hidden
+
+
+def _product_cycles(work: Work, weights: int) -> float:
+    """A vector times so many weights, on the best number of cores that hold them."""
+    chip = work.chip
+    rate = chip.macs_per_cycle[work.dtype]
+    least = math.ceil(weights * work.item_bytes / chip.free_per_core_bytes)
+    # weights / (n rate) + sqrt(n / 2) hop: convex in n, its derivative is zero at `best`
+    best = (2 * math.sqrt(2) * weights / (rate * chip.hop_cycles)) ** (2 / 3)
+    near = {least, chip.cores_total, *(round(best * s) for s in (0.9, 0.95, 1.0, 1.05, 1.1))}
+    usable = [min(max(n, least), max(least, chip.cores_total)) for n in near]
+    # each term alone bounds the smooth cost from below; half a hop of rounding is given away
+    return min(
+        weights / (n * rate) + max(0, light_cone_hops(n) - 1) * chip.hop_cycles for n in usable
+    )

@@ -1,0 +1,240 @@
+"""One phase of a model laid on a chip: what fits, and what it takes. A placement pairs two of them.
+
+    prefill   grid, chunks of the prompt, regions          -> time to pass all layers once
+    decode    grid, tree, KV policy, batch, regions, batches in flight -> time per token, tokens/s
+
+Consecutive layers share a region; a batch (or a chunk) passes from region to region, and others
+follow it, at most one in each region.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import jax.numpy as jnp
+from jax import Array
+
+from waferllm.chip import Chip
+from waferllm.fabric import broadcast
+from waferllm.kernels.gemv import AllReduce
+from waferllm.layout import COLS, ROWS, Blocks, Mesh
+from waferllm.models.config import ModelConfig
+from waferllm.models.programs import ModelPrograms
+from waferllm.plmr import Reading
+from waferllm.plmr.energy import dynamic_j
+from waferllm.plmr.time import time, time_of
+from waferllm.plmr.walk import read
+from waferllm.program import Program, Spec
+from waferllm.reports.regions import Need, Regions
+from waferllm.tune.members import decode_programs, read_decode
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be placed: requests of `input_len` tokens that each get `output_len` more."""
+
+    config: ModelConfig
+    chip: Chip
+    input_len: int
+    output_len: int
+    dtype: str
+
+    @property
+    def tokens(self) -> int:
+        return self.input_len + self.output_len
+
+    @property
+    def item_bytes(self) -> int:
+        return jnp.dtype(self.dtype).itemsize
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.config.parameters * self.item_bytes
+
+    @property
+    def kv_bytes(self) -> int:
+        """KV cache of one prompt, without padding."""
+        c = self.config
+        return 2 * c.layers * c.kv_heads * c.head_dim * self.input_len * self.item_bytes
+
+
+@dataclass(frozen=True)
+class Prefill:
+    """`pass_cycles` until a whole prompt has passed, `busy_cycles` of the slowest region for it."""
+
+    grid: Mesh
+    chunks: int
+    regions: int
+    core_bytes: int
+    pass_cycles: float
+    busy_cycles: float
+    dynamic_j: float
+    parts: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Decode:
+    """`step_cycles` between two tokens of a request, with `batch * in_flight` requests at once.
+
+    `path_cycles` is what one token takes alone, `busy_cycles` the slowest region's part of it.
+    """
+
+    grid: Mesh
+    tree: str
+    kv: str
+    batch: int
+    regions: int
+    in_flight: int
+    core_bytes: int
+    path_cycles: float
+    busy_cycles: float
+    dynamic_j: float
+    parts: Mapping[str, float]
+
+    @property
+    def step_cycles(self) -> float:
+        return max(self.path_cycles, self.in_flight * self.busy_cycles)
+
+    @property
+    def requests(self) -> int:
+        return self.batch * self.in_flight
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Cycles and joules of embedding, one layer, output, and the move to the next region."""
+
+    embed: float
+    layer: float
+    head: float
+    move: float
+    dynamic_j: float
+
+    def path(self, layers: int, regions: int) -> float:
+        """Cycles through all regions, one after the other."""
+        return self.embed + layers * self.layer + self.head + (regions - 1) * self.move
+
+    def busy(self, spread: tuple[int, int], regions: int) -> float:
+        """Cycles that the slowest region is taken: a middle one, or an end with its table."""
+        middle, end = spread
+        if regions == 1:
+            return self.path(end, 1)
+        return self.move + max(middle * self.layer, end * self.layer + max(self.embed, self.head))
+
+    def parts(self, layers: int, regions: int, times: int = 1) -> dict[str, float]:
+        """The same cycles by part, for `times` passes one after the other."""
+        return {
+            "embed": times * self.embed, "layers": times * layers * self.layer,
+            "head": self.head, "moves": times * (regions - 1) * self.move,
+        }  # fmt: skip
+
+
+def costs(
+    readings: Mapping[str, Reading], layers: int, chip: Chip, row_elements: int, dtype: str
+) -> Costs:
+    """Of one pass; `row_elements` of x move from each row of a region to the next."""
+    spent = {name: time_of(reading, chip).cycles for name, reading in readings.items()}
+    mesh = readings["layer"].mesh
+    move = time(move_program(max(mesh.rows, mesh.cols), row_elements, dtype), chip).cycles
+    joules = {name: dynamic_j(reading) for name, reading in readings.items()}
+    total_j = joules["embed"] + layers * joules["layer"] + joules["head"]
+    return Costs(spent["embed"], spent["layer"], spent["head"], move, total_j)
+
+
+@lru_cache(maxsize=4096)
+def move_program(side: int, elements: int, dtype: str) -> Program:
+    """A row's part of x goes over one link into the next region and along its whole row.
+
+    Rows move side by side; one row stands for all. The link carries every entry of the row once.
+    """
+
+    def core(x: Array) -> Array:
+        return broadcast(x, COLS, 0)
+
+    line = Spec((elements,), Blocks((ROWS,)), jnp.dtype(dtype))
+    return Program(core, mesh=(1, side + 1), inputs=(line,), outputs=line, name="move")
+
+
+def prefills(work: Work, grid: Mesh, share: int) -> Iterator[Prefill]:
+    """Every number of regions that holds the model; chunks have `share` tokens on each row.
+
+    Every chunk is costed as the last, which attends to the whole prompt.
+    """
+    config, chip = work.config, work.chip
+    programs = ModelPrograms(
+        config, grid, chunk=share * grid.rows, capacity=work.input_len, dtype=jnp.dtype(work.dtype)
+    )
+    readings = {
+        "embed": read(programs.embed(programs.chunk)),
+        "layer": read(programs.prefill_layer()),
+        "head": read(programs.head()),
+    }
+    regions = Regions(
+        chip, grid, config.layers, config.tied, Need.of(readings, programs.buffer_slots)
+    )
+    one = costs(readings, config.layers, chip, share * config.hidden, work.dtype)
+    for count, spread, core_bytes in _spreads(regions, programs.buffer_slots):
+        busy = one.busy(spread, count)
+        followed = (programs.chunks - 1) * busy
+        yield Prefill(
+            grid=grid,
+            chunks=programs.chunks,
+            regions=count,
+            core_bytes=core_bytes,
+            pass_cycles=one.path(config.layers, count) + followed,
+            busy_cycles=programs.chunks * busy,
+            dynamic_j=programs.chunks * one.dynamic_j,
+            parts=one.parts(config.layers, count) | {"other chunks": followed},
+        )
+
+
+def decodes(
+    work: Work, grid: Mesh, trees: Mapping[str, AllReduce], kv: str, batch: int
+) -> Iterator[Decode]:
+    """Every tree, number of regions and of batches in flight that fits, for one grid and batch."""
+    config, chip = work.config, work.chip
+    for tree, combine in trees.items():
+        programs = decode_programs(
+            config, grid, tokens=_kept(work, grid, kv), batch=batch, kv=kv, combine=combine,
+            dtype=work.dtype,
+        )  # fmt: skip
+        readings = read_decode(programs)
+        slots = programs.row_slots
+        regions = Regions(chip, grid, config.layers, config.tied, Need.of(readings, slots))
+        if (regions.needed(slots) or math.inf) > regions.available:
+            return  # trees need no memory of their own: no other one fits either
+        row = batch * -(-config.hidden // grid.rows)
+        one = costs(readings, config.layers, chip, row, work.dtype)
+        for flying in range(1, regions.available + 1):
+            for count, spread, core_bytes in _spreads(regions, flying * slots):
+                if flying > count:
+                    continue
+                yield Decode(
+                    grid=grid, tree=tree, kv=kv, batch=batch, regions=count, in_flight=flying,
+                    core_bytes=core_bytes,
+                    path_cycles=one.path(config.layers, count),
+                    busy_cycles=one.busy(spread, count),
+                    dynamic_j=one.dynamic_j,
+                    parts=one.parts(config.layers, count),
+                )  # fmt: skip
+
+
+def _kept(work: Work, grid: Mesh, kv: str) -> int:
+    """Entries that a sequence's cache has room for: with concat, the last row takes all output."""
+    if kv == "shift":
+        return work.tokens
+    return -(-work.input_len // grid.rows) + work.output_len
+
+
+def _spreads(regions: Regions, slots: int) -> Iterator[tuple[int, tuple[int, int], int]]:
+    """(regions, spread of layers, bytes of the fullest core) for every count that fits."""
+    needed = regions.needed(slots)
+    if needed is None:
+        return
+    need = regions.need
+    for count in range(needed, regions.available + 1):
+        layers, tables = regions.fullest(count, slots)
+        held = layers * need.layer(slots) + tables * need.table + need.passing(slots)
+        if held <= regions.chip.free_per_core_bytes:
+            yield count, regions.spread(count, slots), held + regions.chip.reserved_per_core_bytes

@@ -1,0 +1,143 @@
+"""A tuning as tables for a person and as JSON; every figure is predicted."""
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from waferllm.plmr.constants import constants_json
+from waferllm.plmr.energy import ACTIVITY, assumptions_json
+from waferllm.tune.options import Decode, Prefill
+from waferllm.tune.search import Placed, Tuned
+from waferllm.units import show_bytes
+
+MOST_ROWS = 12
+_COLUMNS = ("", "prefill", "decode", "TTFT", "TPOT", "request", "tokens/s", "J/token")
+
+
+def to_json(made: Tuned) -> dict[str, Any]:
+    """One object: question, best placements, neighbours, front, bound, constants, assumptions."""
+    work = made.work
+    return {
+        "predicted": True,
+        "model": work.config.name,
+        "chip": work.chip.name,
+        "input": work.input_len,
+        "output": work.output_len,
+        "dtype": work.dtype,
+        "objective": made.objective,
+        "interrupted": made.interrupted,
+        "placements": made.placements,
+        "best": [_placed_json(one) for one in made.best],
+        "neighbours": [{"differs_in": key, **_placed_json(one)} for key, one in made.neighbours],
+        "pareto": [_placed_json(one) for one in made.front],
+        "bound": {
+            "latency_s": made.bound_latency_s,
+            "best_over_bound": min(one.latency_s for one in made.front) / made.bound_latency_s,
+        },
+        "constants": constants_json(),
+        "energy_assumptions": assumptions_json(),
+    }
+
+
+def _placed_json(one: Placed) -> dict[str, Any]:
+    return {
+        "prefill": _phase_json(one.prefill),
+        "decode": _phase_json(one.decode),
+        "ttft_s": one.ttft_s,
+        "tpot_s": one.tpot_s,
+        "relayout_s": one.relayout_s,
+        "latency_s": one.latency_s,
+        "tokens_per_s_per_request": 1 / one.tpot_s,
+        "output_tokens_per_s": one.output_tokens_per_s,
+        "energy_per_token_j": {
+            "activity": one.activity_j,
+            "constant_power": one.constant_power_j,
+        },
+    }
+
+
+def _phase_json(one: Prefill | Decode) -> dict[str, Any]:
+    fields = {key: value for key, value in vars(one).items() if key not in ("grid", "parts")}
+    return {
+        "grid": [one.grid.rows, one.grid.cols],
+        **fields,
+        "breakdown_cycles": dict(one.parts),
+    }
+
+
+def render(made: Tuned) -> RenderableType:
+    """Best, breakdown, neighbours, front, bound, assumptions."""
+    work = made.work
+    head = (
+        f"{work.config.name} on {work.chip.name}, {work.input_len} tokens in, {work.output_len} "
+        f"out, {work.dtype}: best for {made.objective} of {made.placements:,} placements (predicted)"
+    )
+    best = _table(head, [(str(n + 1), one) for n, one in enumerate(made.best)])
+    near = _table("The best that differs in one choice (predicted)", made.neighbours)
+    step = max(1, -(-len(made.front) // MOST_ROWS))
+    front = _table(
+        f"Pareto front of latency, throughput, energy: every {step}. of {len(made.front)} (predicted)",
+        [("", one) for one in made.front[::step]],
+    )
+    return Group(best, _breakdown(made.best[0], made), near, front, Text("\n".join(_notes(made))))
+
+
+def _table(title: str, rows: Any) -> Table:
+    table = Table(title=title)
+    for column in _COLUMNS:
+        table.add_column(column, justify="left" if column in _COLUMNS[:3] else "right")
+    for label, one in rows:
+        table.add_row(
+            label,
+            _prefill(one.prefill),
+            _decode(one.decode),
+            f"{one.ttft_s * 1e3:.1f} ms",
+            f"{one.tpot_s * 1e6:.0f} us",
+            f"{one.latency_s:.3f} s",
+            f"{one.output_tokens_per_s:,.0f}",
+            f"{one.activity_j:.2f} / {one.constant_power_j:.2f}",
+        )
+    return table
+
+
+def _prefill(one: Prefill) -> str:
+    return f"{one.grid}, {one.regions} regions, {one.chunks} chunks"
+
+
+def _decode(one: Decode) -> str:
+    return (
+        f"{one.grid}, {one.regions} regions, {one.tree}, {one.kv}, batch {one.batch} x "
+        f"{one.in_flight} in flight"
+    )
+
+
+def _breakdown(best: Placed, made: Tuned) -> Table:
+    table = Table(title="Where the best one's cycles go (predicted)")
+    for column in ("", "cycles", "share", "SRAM per core"):
+        table.add_column(column, justify="left" if not column else "right")
+    limit = show_bytes(made.work.chip.sram_per_core_bytes)
+    for name, phase in (("prefill", best.prefill), ("decode, a token", best.decode)):
+        total = sum(phase.parts.values())
+        table.add_row(name, f"{total:,.0f}", "100.0%", f"{show_bytes(phase.core_bytes)} of {limit}")
+        for part, cycles in phase.parts.items():
+            table.add_row(f"  {part}", f"{cycles:,.0f}", f"{cycles / total:.1%}", "")
+    return table
+
+
+def _notes(made: Tuned) -> list[str]:
+    quickest = min(one.latency_s for one in made.front)
+    lines = [
+        f"No placement takes less than {made.bound_latency_s:.3f} s for a request (full rate, "
+        f"light-cone distance of dependent products); the quickest takes "
+        f"{quickest / made.bound_latency_s:.1f} times that.",
+        "J/token: by activity / at constant power. Assumed for activity: "
+        + "; ".join(f"{a.name} {a.value:g} {a.unit} ({a.source})" for a in ACTIVITY)
+        + ".",
+        f"Between prefill and decode all weights and KV are laid out anew: "
+        f"{made.best[0].relayout_s * 1e3:.1f} ms, in the request's time and not in TTFT.",
+    ]
+    if made.interrupted:
+        lines.append("The search was interrupted: the best so far, not of all.")
+    return lines
