@@ -46,11 +46,21 @@ def vector(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> 
         settings = _settings(body, args.pop(), scope)
     if len(args) != len(form):
         fail(f"@{node.name} takes {len(form)} operands, got {len(args)}", node.span)
-    cells = {
-        cell: _operand(body, body.expr(arg, scope), letter, cell, arg.span)
-        for cell, letter, arg in zip(_CELLS, form, args, strict=False)
-    }
+    cells = {"a": _operand(body, body.expr(args[0], scope), form[0], "a", args[0].span)}
+    for cell, letter, arg in zip(_CELLS[1:], form[1:], args[1:], strict=False):
+        # `@fmaxs(&x, x, dsd)` accumulates: the source is the destination, element after element.
+        if _is_target(args[0], arg):
+            cells[cell] = cells["a"]
+        else:
+            cells[cell] = _operand(body, body.expr(arg, scope), letter, cell, arg.span)
     return _operate(body, Vector[node.name.upper()], cells, settings, node.span, wanted)
+
+
+def _is_target(pointer: s.Node, source: s.Node) -> bool:
+    """Whether a source is written as what the destination points to."""
+    if isinstance(pointer, s.Unary) and pointer.op == "&":
+        return pointer.operand == source
+    return isinstance(source, s.Deref) and source.operand == pointer
 
 
 def _operate(
