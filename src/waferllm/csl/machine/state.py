@@ -120,7 +120,7 @@ class Arrays(NamedTuple):
     config: np.ndarray  # uint16 [pe, words] of the configuration range's plain words
     tsc: np.ndarray  # int64 [pe, 2]: running, the value while stopped
     counters: np.ndarray
-    waits: np.ndarray  # int64 [pe, 2]: the stall that a core is in, as a counter's number, and since when
+    waits: np.ndarray  # int64 [pe, 2]: the stall that a core is in (its counter), since when
     # Queues
     inq: np.ndarray  # int64 [pe, color, QUEUE]
     in_head: np.ndarray
