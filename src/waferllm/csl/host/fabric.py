@@ -26,6 +26,7 @@ from waferllm.errors import CapacityError, InputError
 
 EMPTY = LIBRARY / "empty.csl"
 RELAYS = {True: LIBRARY / "sdklayout" / "input.csl", False: LIBRARY / "sdklayout" / "output.csl"}
+BORDER = 2  # PEs to the east and south: one that paths lead over, one for streams' places
 Streams = Mapping[str, tuple[PortHandle, Place | None]]
 
 
@@ -70,7 +71,7 @@ class Fabric:
     def _size(self) -> tuple[int, int]:
         """Room for all regions, a border around them, and streams' places."""
         places = [*self.owner, *(at for _, at in self.streams.values() if at is not None)]
-        return max(x for x, _ in places) + 2, max(y for _, y in places) + 2
+        return max(x for x, _ in places) + 1 + BORDER, max(y for _, y in places) + 1 + BORDER
 
     # --- Streams -----------------------------------------------------------------------------
 
@@ -90,8 +91,16 @@ class Fabric:
 
     def _free_place(self, port: PortHandle) -> Place:
         start = _step(port.places()[0], port.edge.value)
+        # PEs before a port stay free: paths to it, and to others beside it, lead over them.
+        doors = {
+            _step(place, each.edge.value)
+            for region in self.regions
+            for each in region.ports.values()
+            for place in each.places()
+        }
         for place in self._reachable(start):
-            return place
+            if place not in doors:
+                return place
         raise InputError(
             f"got port {port.name} at the edge of the fabric or between regions, expected a free PE "
             f"at {start} for its stream"
