@@ -141,7 +141,7 @@ def _end_to_end() -> Sheet:
             one for one in made.systems if one.seconds is not None and not one.name.startswith(" ")
         ]
         rows += [
-            (one.name.split(":")[0], f"{tokens_in}/{tokens_out}", round(one.seconds or 0.0, 4))
+            (one.name.split(" (")[0], f"{tokens_in}/{tokens_out}", round(one.seconds or 0.0, 4))
             for one in chosen
         ]
     return Sheet(

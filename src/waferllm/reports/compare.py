@@ -42,13 +42,13 @@ class Strategy:
 
 
 STRATEGIES = (
-    Strategy("WaferLLM: MeshGEMM, K-tree, shift KV", "waferllm", "waferllm", "shift"),
-    Strategy("  with concat KV", "waferllm", "waferllm", "concat"),
-    Strategy("  with pipeline sums", "waferllm", "pipeline", "shift"),
-    Strategy("  with ring sums", "waferllm", "ring", "shift"),
-    Strategy("T10: relayed compute-shift", "t10", "t10", "concat"),
-    Strategy("Ladder: shared memory", "ladder", "ladder", "concat"),
-    Strategy("Megatron: 1-D, one row of cores", "megatron", "megatron", "concat"),
+    Strategy("WaferLLM (all parts)", "waferllm", "waferllm", "shift"),
+    Strategy("  concat KV", "waferllm", "waferllm", "concat"),
+    Strategy("  pipeline sums", "waferllm", "pipeline", "shift"),
+    Strategy("  ring sums", "waferllm", "ring", "shift"),
+    Strategy("T10 (compute-shift)", "t10", "t10", "concat"),
+    Strategy("Ladder (shared SRAM)", "ladder", "ladder", "concat"),
+    Strategy("Megatron (one row)", "megatron", "megatron", "concat"),
 )
 
 
@@ -177,8 +177,8 @@ Cell = Callable[[System], str]
 COLUMNS: Mapping[str, Cell] = {
     "system": lambda one: one.name,
     "origin": lambda one: one.origin,
-    "prefill tok/s": lambda one: f"{one.prefill_tokens_per_s:,.1f}",
-    "decode tok/s": lambda one: f"{one.decode_tokens_per_s:,.1f}",
+    "prefill/s": lambda one: f"{one.prefill_tokens_per_s:,.1f}",
+    "decode/s": lambda one: f"{one.decode_tokens_per_s:,.1f}",
     "all, s": lambda one: "" if one.seconds is None else f"{one.seconds:,.3g}",
     "KV tokens": lambda one: (
         "" if one.kv_capacity_tokens is None else f"{one.kv_capacity_tokens:,}"
@@ -197,7 +197,8 @@ def title(made: Comparison) -> str:
 def notes(made: Comparison) -> str:
     """What the columns mean, and whose figures they are."""
     said = (
-        "predicted: one layer's program times the layers, without embedding, output or moves; "
+        "prefill/s, decode/s: tokens of one request. predicted: "
+        "one layer's program times the layers, without embedding, output or moves; "
         "decode at the mean context. T10, Ladder and Megatron as they assume a machine to be. "
         "KV tokens: what the plan's placement holds. breaks: letters of PLMR that fail."
     )

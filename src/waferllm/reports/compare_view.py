@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,14 +14,14 @@ COLOURS = {PREDICTED: "#0072B2", PUBLISHED: "#D55E00"}
 
 def render(made: Comparison) -> RenderableType:
     """All systems, those of the wafer first."""
-    table = Table(title=title(made))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i, column in enumerate(COLUMNS):
         table.add_column(column, justify="left" if i < 2 else "right")
     for before, one in zip((None, *made.systems), made.systems, strict=False):
         if before is not None and before.origin != one.origin:
             table.add_section()
         table.add_row(*(cell(one) for cell in COLUMNS.values()))
-    return Group(table, Text(notes(made)))
+    return Group(Text(title(made)), table, Text(notes(made)))
 
 
 def plot(path: Path, made: Comparison) -> None:
