@@ -8,11 +8,14 @@ from typing import NoReturn
 import typer
 
 from waferllm.cli.chips import chips
+from waferllm.cli.compare import compare
 from waferllm.cli.csl import csl_app
 from waferllm.cli.generate import generate
 from waferllm.cli.interrupt import leave_at_once
 from waferllm.cli.plan import plan
 from waferllm.cli.predict import predict_app
+from waferllm.cli.report import report
+from waferllm.cli.tune import tune
 from waferllm.cli.validate import validate
 from waferllm.errors import WaferError
 
@@ -30,7 +33,10 @@ app.command()(generate)
 app.command()(plan)
 app.command()(chips)
 app.add_typer(predict_app, name="predict")
+app.command()(tune)
 app.command()(validate)
+app.command()(compare)
+app.command()(report)
 app.add_typer(csl_app, name="csl")
 
 
