@@ -9,6 +9,7 @@ from waferllm.csl.code import Operand as Of
 from waferllm.csl.diagnostics import fail, nearest, unsupported
 from waferllm.csl.lowering.body import Body
 from waferllm.csl.lowering.descriptors import KINDS, dsr_key, element_words
+from waferllm.csl.lowering.places import address_of, locate
 from waferllm.csl.lowering.values import DSDS, Reg, is_known, kind_of
 from waferllm.csl.operators import coerce
 from waferllm.csl.places import Scope
@@ -252,8 +253,6 @@ _CHANGES = {
 def set_dsd(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> Value:
     """`@set_dsd_base_addr`, `@set_dsd_length`, `@set_dsd_stride`: a new DSD."""
     del wanted
-    from waferllm.csl.lowering.expressions import address_of, locate
-
     op, kinds, type_ = _CHANGES[node.name]
     _count_args(node, 2)
     dsd = _dsd(body, node, scope, kinds)
