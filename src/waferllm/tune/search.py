@@ -143,11 +143,11 @@ def _laid(work: Work, progress: Progress) -> tuple[list[Prefill], list[Decode], 
 def _questions(
     work: Work, first: list[Prefill], then: list[Decode]
 ) -> Iterator[Callable[[], None]]:
-    """Grids by turns, so that a search cut short has tried prefill and decode.
+    """Middle-sized grids first, where both phases fit: a search cut short has something to keep.
 
     Prefill takes squares only: MeshGEMM on another mesh takes as many steps as both sides' multiple.
     """
-    for grid in sorted(grids(work.chip), key=lambda g: -g.cores):
+    for grid in sorted(grids(work.chip), key=lambda g: abs(g.cores - work.chip.cores_total // 8)):
         if not can_hold(work, grid):
             continue
         if grid.rows == grid.cols:
