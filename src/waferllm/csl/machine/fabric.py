@@ -70,7 +70,7 @@ def outputs(s, pe, color, wavelet):
 
 
 @njit(cache=True)
-def _room(s, held, near, pe, color, tx):
+def _room(s, held, near, depth, pe, color, tx):
     """Whether every place that a wavelet goes to had room when the cycle began."""
     swapped = s.flags[pe, color] & (SWAP_X | SWAP_Y)
     links = tx & LINKS
@@ -79,7 +79,7 @@ def _room(s, held, near, pe, color, tx):
         links &= links - 1
         other = near[pe, port]
         there = out_color(s, pe, color, port) if swapped else color
-        if other < 0 or held[other, port ^ 1, there] >= BUFFER:
+        if other < 0 or held[other, port ^ 1, there] >= depth:
             return False
     if tx >> RAMP & 1 and not s.host_out[color]:
         return s.in_count[pe, color] < s.depth[s.code_of[pe], color]
@@ -115,7 +115,7 @@ def propose(s, now, first, step):
     """Write this cycle's moves; returns their number. `first` and `step` set the visiting order."""
     # Arrays in local names: the loop below must not look them up again for each router.
     port_mask, buffer, held, position = s.port_mask, s.buffer, s.held, s.position
-    all_rx, all_tx, flags = s.rx, s.tx, s.flags
+    all_rx, all_tx, flags, depth = s.rx, s.tx, s.flags, s.buffer.shape[3]
     move_pe, move_what, move_tx, near = s.move_pe, s.move_what, s.move_tx, s.near
     count, pes, nearest = 0, len(port_mask), NEVER
     links, turn = now % s.shape[6] < s.shape[5], now % COLORS
@@ -163,7 +163,7 @@ def propose(s, now, first, step):
                     if tx & LINKS and not links:
                         nearest = min(nearest, now + 1)
                         continue
-                    if _room(s, held, near, pe, color, tx):
+                    if _room(s, held, near, depth, pe, color, tx):
                         used |= tx
                         move_pe[count], move_what[count] = pe, port << 5 | color
                         move_tx[count] = tx
