@@ -249,6 +249,20 @@ def test_each_set_of_known_arguments_has_its_instance() -> None:
     assert out(text, 3) == [27.0, 12.25, 81.0]
 
 
+def test_is_comptime_is_false_unless_it_is_asked_at_compile_time() -> None:
+    text = """var out = @zeros([2]i16);
+    fn which() i16 { if (@is_comptime()) { return 1; } else { return 2; } }
+    fn go() void { out[0] = which(); out[1] = comptime which(); }"""
+    assert out(text) == [2, 1]
+
+
+def test_what_functions_print_at_compile_time_is_kept() -> None:
+    text = """fn f(comptime n: i16) void { @comptime_print("n is", n); var x: i16 = n; x += 1; }
+    fn go(x: i16) void { while (x > 0) { f(3); } if (false) { @comptime_print("never"); } }
+    comptime { @export_symbol(go); }"""
+    assert lowered(text).printed == ("n is 3",)
+
+
 def test_function_pointers() -> None:
     text = """var out = @zeros([3]i16);
     fn double(x: i16) i16 { return x + x; }
@@ -340,6 +354,16 @@ def test_boxes_go_in_row_major_order() -> None:
       @mov16(to, inner);
     }"""
     assert out(text) == [5, 7, 9, 11]
+
+
+def test_boxes_from_a_run_time_offset() -> None:
+    text = """var source = [12]i16{ 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 }; var out = @zeros([4]i16);
+    const to = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> out[i] });
+    fn go(at: i16) void {
+      @mov16(to, @get_dsd(mem4d_dsd, .{
+        .base_address = &source, .offset = at, .extent = .{ 2, 2 }, .stride = .{ 1, 3 } }));
+    }"""
+    assert out(text, 5) == [5, 6, 9, 10]
 
 
 def test_dsrs_go_on_where_they_ended() -> None:

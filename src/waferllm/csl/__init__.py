@@ -10,11 +10,11 @@ Stages, and the data between them; each stage is a function or two, each datum a
     layout    `layout.Layout`      rectangle, per PE a `TileCode` (file + params) and color routes, exports
       │  evaluate_tile             once per distinct `TileCode`, not once per PE
     tile      `tile.Tile`          tasks, queues, routes, DSRs, symbols, globals with first values
-      │  (next) lower              bodies of what `tasks` and `symbols` reach, specialised and typed
-    code      (next)               flat arrays of instructions and a memory map, shared by PEs
-      │  (next) link               `Layout` + codes → one `Machine` state: routers, SRAM, queues
-    machine   (next)               Numba, cycle by cycle; two passes, propose and commit
-      │  (next) runtime            `SdkRuntime` over the machine; `cslc` writes what it loads
+      │  lower                     bodies of what `tasks` and `symbols` reach, specialised and typed
+    code      `code.Code`          flat arrays of instructions and a memory map, shared by PEs
+      │  link                      `Layout` + codes → one `Image`: routers, SRAM, queues
+    machine   `machine.Machine`    Numba, cycle by cycle; two passes, propose and commit
+      │  runtime                   `SdkRuntime` over the machine; `cslc` writes what it loads
 
 What holds everywhere:
 
@@ -28,5 +28,6 @@ What holds everywhere:
   documentation; one that needs the machine (memcpy's PE side, time, layout, …) comes with it.
 * `Layout.codes` groups PEs by equal code and params; the machine keeps one copy of code for each.
 
-Nothing here imports JAX or NumPy; the machine will import NumPy and Numba, in files of its own.
+The front end imports neither JAX nor NumPy; code, lowering, machine and host import NumPy, and the
+machine Numba.
 """

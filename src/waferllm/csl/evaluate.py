@@ -199,6 +199,23 @@ class Evaluator:
             fail(f"'{decl.name}' ends without returning a value of type {result}", decl.span)
         return VOID
 
+    def attempt(
+        self, function: Value, args: list[Value], span: Span, loop_budget: int
+    ) -> Value | None:
+        """What a call that need not be evaluated gives; None if only the running program knows.
+
+        `@is_comptime` is false in such a call, so a function that asks is not evaluated.
+        """
+        budget, builtins = self._budget, self._builtins
+        self._budget = loop_budget
+        self._builtins = {name: each for name, each in builtins.items() if name != "is_comptime"}
+        try:
+            return self.call(function, args, span)
+        except (CslError, RecursionError):
+            return None
+        finally:
+            self._budget, self._builtins = budget, builtins
+
     # --- Names and places --------------------------------------------------------------------
 
     def find(self, node: s.Name, scope: Scope) -> Value | Place:

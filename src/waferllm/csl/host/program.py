@@ -139,7 +139,10 @@ def build(
     }
     for line in (*layout.printed, *(line for tile in tiles.values() for line in tile.printed)):
         printed(line)
-    return assemble(layout, tiles, params, target=target, progress=progress)
+    program = assemble(layout, tiles, params, target=target, progress=progress)
+    for line in (line for code in program.image.codes for line in code.printed):
+        printed(line)
+    return program
 
 
 def assemble(

@@ -11,7 +11,10 @@ of the function: one for each module instance and set of compile-time arguments 
     descriptors.py   rows of the tables for DSDs, FIFOs, settings
     program.py       what the functions of one tile share
     body.py          one function: instructions, conversions, joins
-    expressions.py, control.py, calls.py, builtins.py, vectors.py, mapping.py    the forms
+    places.py, operators.py, expressions.py, control.py, loops.py, ranges.py, calls.py    the forms
+    given.py, builtins.py, conversions.py, library.py, vectors.py, mapping.py             builtins
+    tidy.py          shorter jumps, and calls at a function's end
+    finish.py        `lower` itself: tasks, symbols, tables
 """
 
 from waferllm.csl.code import Code

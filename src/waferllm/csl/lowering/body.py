@@ -1,4 +1,7 @@
-"""A function's body while it is lowered: where instructions go, registers, jumps, conversions."""
+"""A function's body while it is lowered: where instructions go, registers, jumps, conversions.
+
+Longer than most files because all forms of the language share the one class.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any, NoReturn

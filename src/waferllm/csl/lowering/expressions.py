@@ -24,8 +24,6 @@ from waferllm.csl.operators import is_number, unary
 from waferllm.csl.places import Scope
 from waferllm.csl.values import Value, struct_of, type_of
 
-# --- Operators ---
-
 _BRANCHING = (s.If, s.Switch, s.Block)
 _SIMPLE = (s.Name, s.Int, s.Float)
 

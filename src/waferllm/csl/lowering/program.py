@@ -11,7 +11,7 @@ from waferllm.csl import syntax as s
 from waferllm.csl import types as t
 from waferllm.csl.code import COLUMNS
 from waferllm.csl.code import Target as Id
-from waferllm.csl.diagnostics import CslError, fail
+from waferllm.csl.diagnostics import fail
 from waferllm.csl.evaluate import Evaluator
 from waferllm.csl.lowering.descriptors import Descriptors
 from waferllm.csl.lowering.memory import Memory, scalar_bits
@@ -66,7 +66,7 @@ class Program:
     def __init__(self, tile: Tile, target: Target) -> None:
         self.tile = tile
         self.target = target
-        self.ev = Evaluator(target, Files(), loop_budget=FOLDING_BUDGET)
+        self.ev = Evaluator(target, Files())
         self.ev.collector = _Surroundings(tile.rectangle)
         self.memory = Memory(self.bits, self._align_of)
         self.descriptors = Descriptors(self)
@@ -133,12 +133,13 @@ class Program:
         decl = function.data.decl
         if id(decl) in self.unfoldable or any(map(_points, args)):
             return None
-        self.ev._budget = FOLDING_BUDGET
         try:
-            return self.ev.call(function, args, span)
-        except (CslError, Unknown, RecursionError):
+            found = self.ev.attempt(function, args, span, FOLDING_BUDGET)
+        except Unknown:
+            found = None
+        if found is None:
             self.unfoldable.add(id(decl))
-            return None
+        return found
 
     # --- Tasks ---------------------------------------------------------------------------------
 

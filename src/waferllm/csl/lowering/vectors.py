@@ -185,7 +185,22 @@ def get_dsd(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) ->
         return _run_time_mem1d(body, node, fields)
     if kind in {t.FABIN, t.FABOUT}:
         return _run_time_fabric(body, node, kind, fields)
+    offset = fields.get("offset", integer(0))
+    if kind == t.MEM4D and not is_known(offset):
+        known = _known_struct({**fields, "offset": integer(0)}, kind, node.span)
+        made = BUILTINS["get_dsd"].run(body.program.ev, node, [Value(t.TYPE, kind), known])
+        words = element_words(fields["base_address"], node.span)
+        offset = body.convert(offset, t.I16, node.span)
+        return _changed(body, Op.DSD_ADVANCE, made, offset, node.span, c=words)
     return unsupported(f"a {kind} with properties of the running program", node.span)
+
+
+def _known_struct(fields: dict[str, Value], kind: t.Type, span: Span) -> Value:
+    """Properties that all have to be known."""
+    for name, value in fields.items():
+        if not is_known(value):
+            unsupported(f"a {kind} with '{name}' from the running program", span)
+    return struct_of(fields)
 
 
 def _run_time_mem1d(body: Body, node: s.Builtin, fields: dict[str, Value]) -> Value:
@@ -230,11 +245,8 @@ def _single(value: Value, span: Span) -> Value:
 
 def _run_time_fabric(body: Body, node: s.Builtin, kind: t.Type, fields: dict[str, Value]) -> Value:
     extent = body.convert(fields["extent"], t.U16, node.span)
-    known = fields | {"extent": integer(0, t.U16)}
-    for name, value in known.items():
-        if not is_known(value):
-            unsupported(f"a {kind} with '{name}' from the running program", node.span)
-    made = BUILTINS["get_dsd"].run(body.program.ev, node, [Value(t.TYPE, kind), struct_of(known)])
+    known = _known_struct(fields | {"extent": integer(0, t.U16)}, kind, node.span)
+    made = BUILTINS["get_dsd"].run(body.program.ev, node, [Value(t.TYPE, kind), known])
     return _changed(body, Op.DSD_LENGTH, made, extent, node.span)
 
 
