@@ -476,15 +476,17 @@ def _begin_wavelet(s, pe, color, now):
 
 
 @njit(cache=True)
-def _oldest_local(s, pe):
-    """The local task that was activated first, or -1, and when; of equals the lowest id."""
+def _next_local(s, pe):
+    """The lowest id of the local tasks that may run, or -1, and when the first of them was activated."""
     tasks, code = s.active[pe] & ~s.blocked[pe], s.code_of[pe]
     found, since = np.int64(-1), NEVER
     while tasks:
         id_ = lowest_bit(tasks)
         tasks &= tasks - 1
-        if s.since[pe, id_] < since and s.local_entry[code, id_] >= 0:
-            found, since = id_, s.since[pe, id_]
+        if s.local_entry[code, id_] >= 0:
+            since = min(since, s.since[pe, id_])
+            if found < 0:
+                found = id_
     return found, since
 
 
@@ -507,8 +509,9 @@ def dispatch(s, pe, now):
             _begin(s, pe, s.launch_entry[code], now)
             return s.wake[pe]
         soonest = s.arrivals[pe]
-    # What is not published: we take the oldest first, whatever its kind, so that nothing starves.
-    id_, since = _oldest_local(s, pe)
+    # The order is not published. Local tasks and wavelets take turns by age, so that neither starves;
+    # of local tasks the lowest id goes first.
+    id_, since = _next_local(s, pe)
     if s.in_mask[pe]:
         color, ready = _oldest_wavelet(s, pe, now)
         if ready < since and ready <= now and color >= 0:
