@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from waferllm.cli.csl_host import compile_, conform, env
+from waferllm.cli.csl_host import compile_, conform, env, run
 from waferllm.errors import InputError
 from waferllm.units import show_bytes
 
@@ -27,6 +27,7 @@ csl_app.command(
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(compile_)
+csl_app.command()(run)
 csl_app.command()(conform)
 
 

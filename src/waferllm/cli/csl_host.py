@@ -1,4 +1,4 @@
-"""`waferllm csl env`, `compile` and `conform`: published host scripts over our machine."""
+"""`waferllm csl env`, `compile`, `run` and `conform`: published host scripts over our machine."""
 
 import os
 import shlex
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from waferllm.csl.host.conform import Result
 
 FAILED = 1
+EVENTS = 1 << 20  # rows of a trace that are kept
 
 
 def env() -> None:
@@ -39,6 +40,43 @@ def compile_(context: typer.Context) -> None:
     from waferllm.csl.host.cslc import main
 
     raise typer.Exit(main(context.args))
+
+
+def run(
+    out: Annotated[Path, typer.Argument(help="A folder that cslc wrote and cs_python ran.")],
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="Write a trace for ui.perfetto.dev.")
+    ] = None,
+    heatmap: Annotated[
+        Path | None, typer.Option("--heatmap", help="Write a PNG of how busy links are.")
+    ] = None,
+    activity: Annotated[
+        Path | None, typer.Option("--activity", help="Write a PNG of what PEs did.")
+    ] = None,
+    cycles: Annotated[
+        bool, typer.Option("--cycles", help="Print where the cycles went (also without options).")
+    ] = False,
+    profile: Annotated[str, typer.Option("--profile", help="sim or silicon.")] = "sim",
+) -> None:
+    """Run a program again: the host gives the commands that it gave when cs_python ran it last."""
+    from waferllm.csl.host.commands import JOURNAL, Commands, Journal
+    from waferllm.csl.host.program import load_program
+    from waferllm.csl.machine.show import summary, write_activity, write_heatmap
+    from waferllm.csl.machine.trace import write_trace
+
+    journal = Journal.load(out / JOURNAL)
+    commands = Commands(load_program(out), profile, events=EVENTS if trace else 0)
+    commands.set_symbols()
+    commands.replay(journal)
+    if cycles or not (trace or heatmap or activity):
+        for line in summary(commands.machine):
+            typer.echo(line)
+    if trace is not None:
+        typer.echo(f"{trace}: {write_trace(commands.machine, trace):,} spans")
+    for path, write in ((heatmap, write_heatmap), (activity, write_activity)):
+        if path is not None:
+            write(commands.machine, path)
+            typer.echo(str(path))
 
 
 def conform(

@@ -62,10 +62,10 @@ class Commands:
     PEs are numbers, y * width + x inside the program's rectangle.
     """
 
-    def __init__(self, program: Program, profile: str, journal: Journal | None = None) -> None:
+    def __init__(self, program: Program, profile: str, *, events: int = 0) -> None:
         self.program = program
-        self.machine = Machine(program.image, profile)
-        self.journal = Journal() if journal is None else journal
+        self.machine = Machine(program.image, profile, events=events)
+        self.journal = Journal()
 
     @property
     def width(self) -> int:
