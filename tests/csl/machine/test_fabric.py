@@ -200,7 +200,7 @@ def live(ran: Machine, name: str) -> np.ndarray:
 @pytest.mark.parametrize("order", [(11, 11), (5, 7), (3, 5)])
 def test_the_order_of_visits_does_not_matter(order: tuple[int, int]) -> None:
     straight, other = torus_like((0, 1)), torus_like(order)
-    scratch = {"move_pe", "move_what", "to_host", "prints", "events"}
+    scratch = {"move_pe", "move_what", "move_tx", "to_host", "prints", "events"}
     for name in set(straight.state._fields) - scratch:
         np.testing.assert_array_equal(live(straight, name), live(other, name), err_msg=name)
     assert straight.counters()["compute"].min() > 0
