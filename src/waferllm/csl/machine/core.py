@@ -552,7 +552,8 @@ def _issue_microthread(s, pe, now, important):
                 continue
             if outcome == DONE:
                 trace(s, pe, now + 1, TRACE_DONE, thread[T_ROW], slot)
-            s.counters[pe, C_COMPUTE] += 1
+            if s.wake[pe] <= now:  # else the main thread's own cycles are counted already
+                s.counters[pe, C_COMPUTE] += 1
             s.turn[pe] = (slot + 1) % 8
             return True, now + 1
     return False, soonest

@@ -20,6 +20,7 @@ CAUSES = {
 }
 LINKS = {EAST: "east", WEST: "west", SOUTH: "south", NORTH: "north"}
 WIDTH_IN, HEIGHT_IN, DPI = 11.0, 4.2, 130
+LONG = 4  # a rectangle longer than this is stretched, or it would be a line
 
 
 def summary(machine: Machine) -> list[str]:
@@ -86,10 +87,11 @@ def _write(machine: Machine, path: Path, maps: dict[str, np.ndarray], title: str
 
 
 def _draw(figure: Any, axis: "Axes", values: np.ndarray, name: str) -> None:
-    image = axis.imshow(values, vmin=0, vmax=100, cmap="viridis", aspect="auto")
+    square = max(values.shape) <= LONG * min(values.shape)
+    aspect = "equal" if square else "auto"
+    image = axis.imshow(values, vmin=0, vmax=100, cmap="viridis", aspect=aspect)
     axis.set_title(name, fontsize=9)
     axis.set_xlabel("x")
     axis.set_ylabel("y")
-    axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.yaxis.get_major_locator().set_params(integer=True)
+    axis.locator_params(integer=True)
     figure.colorbar(image, ax=axis, fraction=0.05)
