@@ -136,14 +136,15 @@ def _reason(lines: list[str], code: int) -> str:
 def largest_difference(output: str) -> float | None:
     """How far the numbers after "Actual" are from those after "Expected", of the largest of them.
 
-    None if the output does not print both.
+    None if the output does not print both. Where every row of PEs has the result, all are compared.
     """
     match = re.search(r"Expected result:(.*?)Actual result:(.*?)\n\s*\n", output, re.DOTALL)
     if match is None:
         return None
     wanted, got = (np.array([float(n) for n in NUMBER.findall(text)]) for text in match.groups())
-    if wanted.size == 0 or wanted.shape != got.shape or not np.isfinite(got).all():
+    if wanted.size == 0 or got.size % wanted.size or not np.isfinite(got).all() or not got.size:
         return float("inf")
+    wanted = np.tile(wanted, got.size // wanted.size)
     return float(np.abs(wanted - got).max() / max(np.abs(wanted).max(), 1e-30))
 
 

@@ -280,7 +280,7 @@ def start(s, pe, row, now):
     thread[T_ROW], thread[T_OP] = row, op
     index = s.reg[pe, ins[8]] if ins[8] >= 0 else np.int64(0)
     options = s.at[code, 3] + ins[7] if ins[7] >= 0 else np.int64(-1)
-    own = options
+    own, threads = options, options
     asynchronous = own >= 0 and s.options[own, P_ASYNC] > 0
     loads, length, fabric, owned = 0, np.int64(-1), False, np.int64(0)
     room = np.int64(-1)
@@ -303,6 +303,8 @@ def start(s, pe, row, now):
             if held >= 0:
                 held += s.at[code, 3]
                 asynchronous = asynchronous or s.options[held, P_ASYNC] > 0
+                if threads < 0 or s.options[threads, P_THREAD] < 0:
+                    threads = held
                 # What a DSR was loaded with says how an operation on it ends.
                 if options < 0 or not _ends_somehow(s, options):
                     options = held
@@ -328,7 +330,7 @@ def start(s, pe, row, now):
     thread[T_ASYNC] = asynchronous
     slot = np.int64(MAIN)
     if asynchronous:
-        slot = _thread_of(s, thread, own)
+        slot = _thread_of(s, thread, threads)
         if s.running[pe] >> slot & 1:
             return np.int64(-1)
     if owned & s.owned[pe]:
