@@ -1,0 +1,259 @@
+"""The whole evaluation as one pure function over arrays of designs: time, power, money and carbon.
+
+`evaluate(xp, d, m, w, s)` takes NumPy or jax.numpy as `xp`: the same lines answer one question without
+JAX, and a million under `jit`, `vmap` and `grad`. `d` holds the numbers of a system, `m` of a model, `w`
+of a workload, `s` of a sharding; every entry is a float or an array, all of which broadcast.
+
+A system of N chips holds dp replicas of tp x pp x cp chips. In the steady state of continuous batching a
+replica takes r requests a second: r (t_prefill + output x t_step / batch) = 1. With disaggregation
+(`prefill_chips` > 0) two pools work side by side, and the slower one sets r.
+"""
+
+from types import ModuleType
+from typing import Any
+
+from waferllm.explore.economics import dynamic_j, economics
+from waferllm.explore.passes import CAUSES, Pass, peak_flops, run_pass
+from waferllm.explore.placing import (
+    GB,
+    MB,
+    TIERS,
+    US,
+    bandwidth_bytes_per_s,
+    capacity_bytes,
+    over,
+    place,
+)
+
+Array = Any
+Numbers = dict[str, Any]
+
+
+def evaluate(
+    xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers
+) -> dict[str, dict[str, Array]]:
+    """All figures of all designs, in s, bytes, W, USD, g and J; NaN where an input is not published.
+
+    Returns groups of arrays: `figures`, `decode_s` and `prefill_s` (by cause, of one step and of one
+    prompt), `alone` (a token without prompts between), `held` (bytes by memory), `cost`, `carbon`, `power`, and `fits` (bytes without a place).
+    """
+    s = {**s, "kv_cut": xp.minimum(s["tp"], m["kv_shards"])}
+    held = _held(xp, d, m, w, s)
+    shares = _shares(xp, held)
+    step = run_pass(xp, d, m, s, shares, _step(xp, m, w, s))
+    prompt = _prompt_pass(xp, d, m, w, s, shares)
+    timed = _timed(xp, d, m, w, s, step, prompt)
+    money = economics(xp, d, m, w, s, step, prompt, timed)
+    homeless = held["homeless"]
+    return {
+        "figures": {
+            "ttft_s": timed["ttft_s"],
+            "tpot_s": timed["tpot_s"],
+            "user_tokens_per_s": 1 / timed["tpot_s"],
+            "system_tokens_per_s": timed["requests_per_s"] * w["output"],
+            **money["figures"],
+        },
+        "alone": {"token_s": timed["token_s"]},
+        "decode_s": timed["decode_s"],
+        "prefill_s": timed["prefill_s"],
+        "cost": money["cost"],
+        "carbon": money["carbon"],
+        "power": money["power"],
+        "flash": money["flash"],
+        "held": {f"weights_{t}": held["weights"][t] for t in TIERS}
+        | {f"kv_{t}": held["kv"][t] for t in TIERS},
+        "fits": {"weights_bytes": homeless["weights"], "kv_bytes": homeless["kv"]},
+    }
+
+
+def _held(xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers) -> dict[str, Any]:
+    """Bytes of one chip by memory, of the fullest stage and at the end of every answer."""
+    stage = stage_share(xp, m, s)
+    shards = xp.where(s["ep"] > 1, s["ep"], s["tp"])
+    own_experts = xp.where(s["ep"] > 1, xp.ceil(m["experts"] / s["ep"]), m["experts"] / shards)
+    routed = m["moe_layers"] * m["expert_params"] * m["expert_bytes_per_param"]
+    tables = m["table_bytes"] / s["tp"] / xp.minimum(s["pp"], 2.0)
+    weights = (m["dense_bytes"] / s["tp"] + own_experts * routed) * stage + tables
+    each = stage / s["kv_cut"] / s["cp"] * m["kv_layer_bytes"]
+    full, windowed = m["layers"] - m["windowed_layers"], m["windowed_layers"]
+    cached, fresh = w["cached"], w["prompt"] + w["output"]
+    fresh = xp.where(w["steps"] > 0, 0.0, fresh)
+    live = s["batch"] * each * (
+        full * (fresh + cached * (1 - w["frozen"]))
+        + windowed * xp.minimum(fresh + cached, m["window"])
+    )  # fmt: skip
+    frozen = s["batch"] * each * full * cached * w["frozen"]
+    made = place(xp, d, weights, live, frozen)
+    return {**made, "all_weights": weights, "all_kv": live + frozen}
+
+
+def stage_share(xp: ModuleType, m: Numbers, s: Numbers) -> Array:
+    """Share of all layers in the fullest pipeline stage."""
+    return xp.ceil(m["layers"] / s["pp"] - 1e-6) / m["layers"]
+
+
+def _shares(xp: ModuleType, held: dict[str, Any]) -> dict[str, dict[str, Array]]:
+    """By memory, of what found a place; what did not is counted in the last that could hold it."""
+
+    def of(kind: str, last: str) -> dict[str, Array]:
+        parts = dict(held[kind])
+        parts[last] = parts[last] + held["homeless"][kind]
+        total = sum(parts.values())
+        return {tier: over(xp, parts[tier], total) for tier in TIERS}
+
+    return {"weights": of("weights", "hbm"), "kv": of("kv", "hbm")}
+
+
+def _step(xp: ModuleType, m: Numbers, w: Numbers, s: Numbers) -> Pass:
+    """One decode step of one microbatch; requests are on average half way through their answer."""
+    requests = xp.maximum(s["batch"] / s["pp"], 1.0)
+    context = w["cached"] + w["prompt"] + w["output"] / 2
+    near = xp.minimum(context, m["window"])
+    return Pass(
+        tokens=requests, head_tokens=requests,
+        pairs_full=requests * context, pairs_windowed=requests * near,
+        kv_full=requests * context, kv_windowed=requests * near,
+        score_flops=m["score_flops_decode"],
+    )  # fmt: skip
+
+
+def _prompt_pass(
+    xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers, shares: dict[str, Any]
+) -> dict[str, Any]:
+    """A prompt's pass; of a diffusion model every denoising pass of prompt and answer, both ways."""
+    diffuses = w["steps"] > 0
+    fresh = w["prompt"] + xp.where(diffuses, w["output"], 0.0)
+    seen = w["cached"] + xp.where(diffuses, fresh, fresh / 2)
+    made = run_pass(
+        xp, d, m, s, shares,
+        Pass(
+            tokens=fresh, head_tokens=xp.where(diffuses, fresh, 1.0),
+            pairs_full=fresh * seen, pairs_windowed=fresh * xp.minimum(seen, m["window"]),
+            kv_full=w["cached"] + fresh,
+            kv_windowed=xp.minimum(w["cached"] + fresh, m["window"]),
+            score_flops=m["score_flops_prefill"],
+        ),
+    )  # fmt: skip
+    times = xp.maximum(w["steps"], 1.0)
+    reach, _ = peak_flops(xp, d, m)
+    encoder_flops = 2 * w["encoder_params"] * w["encoder_tokens"] / s["tp"] / s["cp"]
+    causes = {name: times * value for name, value in made["causes"].items()}
+    causes["compute"] = causes["compute"] + encoder_flops / reach
+    scaled = {key: times * made[key] for key in ("near_bytes", "flops", "link_bytes", "net_bytes")}
+    scaled["flops"] = scaled["flops"] + encoder_flops
+    tiers = {tier: times * value for tier, value in made["bytes"].items()}
+    return {**made, **scaled, "bytes": tiers, "causes": causes, "seconds": sum(causes.values())}
+
+
+def _throttled(xp: ModuleType, d: Numbers, made: dict[str, Any], m: Numbers) -> Array:
+    """Seconds that a pass takes longer because its power is more than the cooling carries off."""
+    static = d["chip.static_share"] * d["chip.tdp_w"]
+    room = xp.maximum(d["chip.thermal_w"] - static, 1e-3 * d["chip.thermal_w"])
+    # of a whole model's pass as if one stage held it: both energy and time are that stage's times pp
+    slow = dynamic_j(xp, d, m, made) / room - made["seconds"]
+    return xp.where(xp.isnan(slow), 0.0, xp.maximum(slow, 0.0))
+
+
+def _timed(
+    xp: ModuleType,
+    d: Numbers,
+    m: Numbers,
+    w: Numbers,
+    s: Numbers,
+    step: dict[str, Any],
+    prompt: dict[str, Any],
+) -> dict[str, Any]:
+    """Seconds of a token and of a prompt, and requests per second of the whole system."""  # fmt: skip
+    decode = {**step["causes"], "power": _throttled(xp, d, step, m)}
+    prefill = {**prompt["causes"], "power": _throttled(xp, d, prompt, m)}
+    stage = stage_share(xp, m, s)
+    step_s, prompt_s = sum(decode.values()), sum(prefill.values())
+    hop = _stage_hop_s(xp, d, m, s, xp.maximum(s["batch"] / s["pp"], 1.0) / s["cp"])
+    prompt_hop = _stage_hop_s(xp, d, m, s, w["prompt"] / s["cp"])
+    token_s = s["pp"] * (step_s * stage + hop)
+    prompt_busy_s = prompt_s * stage + prompt_hop
+    pass_s = prompt_s + (s["pp"] - 1) * prompt_hop
+    token_s = xp.where(w["steps"] > 0, 0.0, token_s)
+    replica = s["tp"] * s["pp"] * s["cp"]
+    apart = s["prefill_chips"] > 0
+    alone = s["dp"] / (prompt_busy_s + w["output"] * token_s / s["batch"])
+    pools = xp.minimum(
+        s["prefill_chips"] / replica / prompt_busy_s,
+        s["dp"] * s["batch"] / xp.maximum(w["output"] * token_s, 1e-30),
+    )
+    moved_s = _kv_move_s(xp, d, m, w, s)
+    blocked = s["batch"] * prompt_busy_s / w["output"]
+    retrieved_s = w["retrieved_mb"] * MB / slow_bandwidth(xp, d)
+    tpot_s = token_s + xp.where(apart, 0.0, blocked)
+    wait_s = xp.where(apart, moved_s, token_s) + retrieved_s
+    ttft_s = pass_s + wait_s
+    return {
+        "token_s": xp.where(w["steps"] > 0, ttft_s / w["output"], token_s),
+        "ttft_s": ttft_s,
+        "tpot_s": xp.where(w["steps"] > 0, (ttft_s + blocked) / w["output"], tpot_s),
+        "requests_per_s": xp.where(apart, pools, alone),
+        "decode_s": decode | {"network": decode["network"] + s["pp"] * hop},
+        "prefill_s": prefill | {"network": prefill["network"] + (s["pp"] - 1) * prompt_hop},
+    }
+
+
+def slow_bandwidth(xp: ModuleType, d: Numbers) -> Array:
+    """Bytes per second of the memory that a context store lives in: flash, else DDR, else the network."""
+    speed = bandwidth_bytes_per_s(xp, d)
+    slow = xp.where(speed["ddr"] > 0, speed["ddr"], d["net.gbps"] * GB)
+    return xp.where(speed["hbf"] > 0, speed["hbf"], slow)
+
+
+def _stage_hop_s(xp: ModuleType, d: Numbers, m: Numbers, s: Numbers, tokens: Array) -> Array:
+    """From a pipeline stage to the next: over a link where the pipeline fits a domain, else the network."""
+    sent = tokens * m["hidden"] * 2.0 / s["tp"]
+    inside = s["tp"] * s["pp"] * s["cp"] <= d["link.size"]
+    link = (d["link.latency_us"] + d["link.software_us"]) * US + sent / (d["link.gbps"] * GB)
+    net = d["net.latency_us"] * US + sent / (d["net.gbps"] * GB * d["net.eff"])
+    return xp.where(s["pp"] > 1, xp.where(inside, link, net), 0.0)
+
+
+def _kv_move_s(xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers) -> Array:
+    """A prompt's KV goes from the prefill pool to the decode pool, every chip sending its part."""
+    part = w["prompt"] * m["layers"] * m["kv_layer_bytes"] / (s["kv_cut"] * s["cp"] * s["pp"])
+    inside = s["tp"] * s["pp"] * s["cp"] * s["dp"] + s["prefill_chips"] <= d["link.size"]
+    link = d["link.latency_us"] * US + part / (d["link.gbps"] * GB)
+    net = d["net.latency_us"] * US + part / (d["net.gbps"] * GB * d["net.eff"])
+    return xp.where(s["prefill_chips"] > 0, xp.where(inside, link, net), 0.0)
+
+
+def floor_s(xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers) -> dict[str, Array]:
+    """No token and no prompt can take less: bytes over all bandwidth, operations over all peak.
+
+    Counts only weights that every pass reads, and the cache, against nameplate figures of all memories
+    of a replica (near-memory gain included); independent of placement, collectives and efficiencies.
+    """
+    chips = s["tp"] * s["pp"] * s["cp"]
+    speed = bandwidth_bytes_per_s(xp, d)
+    gain = xp.maximum(d["pnm.gain"], 1.0)
+    bytes_per_s = chips * (speed["sram"] + gain * (speed["hbm"] + speed["ddr"]) + speed["hbf"])
+    _, full = peak_flops(xp, d, m)
+    flops_per_s = chips * (full + d["pnm.tflops"] * 1e12)
+    context = w["cached"] + w["prompt"] + w["output"] / 2
+    layers = m["layers"] - m["windowed_layers"]
+    kv = layers * context + m["windowed_layers"] * xp.minimum(context, m["window"])
+    requests = s["batch"]
+    always = m["dense_bytes"] + m["head_bytes"] + (
+        m["moe_layers"] * m["experts_per_token"] * m["expert_params"] * m["expert_bytes_per_param"]
+    )  # fmt: skip
+    active = m["dense_params"] + m["moe_layers"] * m["experts_per_token"] * m["expert_params"]
+    step = xp.maximum(
+        (always + xp.minimum(requests, 1.0) * kv * m["kv_layer_bytes"]) / bytes_per_s,
+        2 * active / flops_per_s,
+    )
+    times = xp.maximum(w["steps"], 1.0)
+    prompt = times * xp.maximum(always / bytes_per_s, 2 * active * w["prompt"] / flops_per_s)
+    batch_rate = s["dp"] * xp.minimum(flops_per_s / (2 * active), requests / step)
+    return {
+        "tpot_s": xp.where(w["steps"] > 0, prompt / w["output"], step),
+        "ttft_s": prompt,
+        "tokens_per_s_most": batch_rate,
+    }
+
+
+__all__ = ["CAUSES", "capacity_bytes", "evaluate", "floor_s"]

@@ -1,0 +1,83 @@
+"""Which bytes live in which memory of one chip, and how fast each memory gives them.
+
+    live KV        SRAM (where it holds data), HBM, DDR; never flash, which it would wear out
+    frozen KV      flash first, else as live KV
+    weights        what is left of SRAM; HBM and flash side by side, so that both end together; DDR last
+
+All functions take the array module `xp` and arrays of designs.
+"""
+
+from types import ModuleType
+from typing import Any
+
+Array = Any
+Numbers = dict[str, Any]
+
+TIERS = ("sram", "hbm", "ddr", "hbf")
+GB, MB, US = 1e9, 1e6, 1e-6
+_TINY = 1e-30
+
+
+def over(xp: ModuleType, amount: Array, rate: Array) -> Array:
+    """amount / rate, and zero for no amount whatever the rate; gradients stay finite."""
+    return xp.where(amount > 0, amount / xp.maximum(rate, _TINY), 0.0)
+
+
+def capacity_bytes(d: Numbers) -> dict[str, Array]:
+    """What each memory of one chip may hold."""
+    usable = d["hbm.usable"] * GB
+    return {
+        "sram": d["sram.gb"] * d["sram.holds"] * usable,
+        "hbm": d["hbm.stacks"] * d["hbm.gb"] * usable,
+        "ddr": d["ddr.devices"] * d["ddr.gb"] * usable,
+        "hbf": d["hbf.stacks"] * d["hbf.gb"] * GB,
+    }
+
+
+def bandwidth_bytes_per_s(xp: ModuleType, d: Numbers) -> dict[str, Array]:
+    """Peak of each memory of one chip; flash gives no more than its read-ahead buffer sustains.
+
+    A double buffer turns over once in two latencies (Little's law): buffer / (2 latency).
+    """
+    ahead = d["hbf.buffer_mb"] * MB / (2 * xp.maximum(d["hbf.latency_us"] * US, _TINY))
+    return {
+        "sram": d["sram.tbps"] * 1e12 * d["sram.holds"],
+        "hbm": d["hbm.stacks"] * d["hbm.gbps"] * GB,
+        "ddr": d["ddr.devices"] * d["ddr.gbps"] * GB,
+        "hbf": d["hbf.stacks"] * xp.minimum(d["hbf.gbps"] * GB, ahead),
+    }
+
+
+def _pour(
+    xp: ModuleType, amount: Array, room: dict[str, Array], order: tuple[str, ...]
+) -> tuple[dict[str, Array], Array]:
+    """Fill memories in order; returns what went where and what found no place. Changes `room`."""
+    held = {}
+    for tier in order:
+        held[tier] = xp.minimum(amount, room[tier])
+        room[tier] = room[tier] - held[tier]
+        amount = amount - held[tier]
+    return held, amount
+
+
+def place(
+    xp: ModuleType, d: Numbers, weights: Array, live: Array, frozen: Array
+) -> dict[str, dict[str, Array]]:
+    """Bytes of one chip's weights, live KV and frozen KV by memory, and the `homeless` of each."""
+    room = capacity_bytes(d)
+    cold, frozen = _pour(xp, frozen, room, ("hbf",))
+    warm, live_left = _pour(xp, live + frozen, room, ("sram", "hbm", "ddr"))
+    inside, rest = _pour(xp, weights, room, ("sram",))
+    speed = bandwidth_bytes_per_s(xp, d)
+    even = rest * speed["hbm"] / xp.maximum(speed["hbm"] + speed["hbf"], _TINY)
+    hbm = xp.minimum(xp.minimum(rest, room["hbm"]), xp.maximum(even, rest - room["hbf"]))
+    hbf = xp.minimum(rest - hbm, room["hbf"])
+    outside, left = _pour(xp, rest - hbm - hbf, room, ("ddr",))
+    # rounding of float32 leaves crumbs of what fits exactly
+    left = xp.where(left > 1e-6 * weights, left, 0.0)
+    live_left = xp.where(live_left > 1e-6 * (live + frozen), live_left, 0.0)
+    return {
+        "weights": {"sram": inside["sram"], "hbm": hbm, "ddr": outside["ddr"], "hbf": hbf},
+        "kv": {**warm, "hbf": cold["hbf"]},
+        "homeless": {"weights": left, "kv": live_left},
+    }

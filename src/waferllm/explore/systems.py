@@ -1,0 +1,261 @@
+"""Systems: an accelerator, a count, memories, links, host and site, all as flat sourced numbers.
+
+`system("h200x8")`, `system("gb200-nvl72")`, `system("hbf-node")`; `load_system("mine.toml")` reads
+
+    base = "h200x8"
+    name = "mine"
+    [hbf]
+    stacks = 4
+
+A system is a value: `with_numbers({"hbm.stacks": 4})` gives another one.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from waferllm.chip.facts import Tag, nearest
+from waferllm.errors import InputError
+from waferllm.explore.chips import CHIPS
+from waferllm.explore.collectives import TOPOLOGIES
+from waferllm.explore.numbers import FIELDS, Number, Part, assumed, check, computed, yours
+from waferllm.explore.parts import (
+    ABSENT,
+    BASE_DIE_PJ_SCALE,
+    HBF,
+    HBM4,
+    LOW_LATENCY,
+    PIM,
+    PNM,
+    STACKED_COOLING,
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """A machine as numbers by flat key; equal keys in all systems, absent parts at zero."""
+
+    name: str
+    title: str
+    numbers: Part
+
+    def __getitem__(self, key: str) -> float:
+        """The value under a flat key. Raises InputError with the nearest key for an unknown one."""
+        return self.number(key).value
+
+    def number(self, key: str) -> Number:
+        """The sourced number under a flat key."""
+        if key not in self.numbers:
+            raise InputError(f"Unknown part {key}. {nearest(key, FIELDS)}")
+        return self.numbers[key]
+
+    def with_numbers(self, changes: Mapping[str, float | str | Number]) -> "System":
+        """This system with some numbers changed; plain values are the user's own.
+
+        A part that is switched on by its count (`hbf.stacks` and the like) brings its catalogue
+        numbers. Raises InputError for an unknown key or an impossible value.
+        """
+        numbers = dict(self.numbers)
+        for key, value in changes.items():
+            made = value if isinstance(value, Number) else yours(check(key, _parsed(key, value)))
+            _bring(numbers, key, made.value)
+            numbers[key] = made
+        return System(self.name, self.title, _checked(numbers))
+
+    def named(self, name: str, title: str = "") -> "System":
+        """The same system under another name."""
+        return System(name, title or self.title, self.numbers)
+
+    def values(self) -> dict[str, float]:
+        """Plain values by flat key, as the evaluation takes them."""
+        return {key: number.value for key, number in self.numbers.items()}
+
+    @property
+    def chips(self) -> int:
+        """Accelerators of the system."""
+        return int(self["chip.count"])
+
+    @property
+    def recalled(self) -> tuple[str, ...]:
+        """Keys whose numbers are from memory and still to be checked."""
+        return tuple(k for k, n in self.numbers.items() if n.source.tag is Tag.RECALLED)
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Keys that nobody has published, with what is known of them."""
+        return {k: n.source.text for k, n in self.numbers.items() if n.is_missing}
+
+    @property
+    def ranged(self) -> tuple[str, ...]:
+        """Keys whose value is uncertain."""
+        return tuple(k for k, n in self.numbers.items() if n.ends[0] < n.ends[1])
+
+
+_SWITCHES: Mapping[str, Part] = {
+    "hbf.stacks": HBF, "hbm.stacks": HBM4, "pnm.gain": PNM,
+}  # fmt: skip
+
+
+def _bring(numbers: dict[str, Number], key: str, value: float) -> None:
+    """Switching on an absent part brings its catalogue numbers along."""
+    if key in _SWITCHES and value > 0 and numbers[key].value == 0:
+        for name, number in _SWITCHES[key].items():
+            if numbers[name].source.text == "absent":
+                numbers[name] = number
+
+
+def _parsed(key: str, value: float | str) -> object:
+    if key == "link.topology" and isinstance(value, str) and not _is_number(value):
+        if value not in TOPOLOGIES:
+            raise InputError(f"Unknown topology {value!r}. {nearest(value, TOPOLOGIES)}")
+        return TOPOLOGIES.index(value)
+    if isinstance(value, str):
+        if not _is_number(value):
+            raise InputError(f"{key} = {value!r} is not a number.")
+        return float(value)
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _checked(numbers: dict[str, Number]) -> Part:
+    """Impossible parts are refused: a machine without memory, or flash that nothing can write."""
+    value = {key: number.value for key, number in numbers.items()}
+    if not value["hbm.stacks"] and not value["ddr.devices"] and not value["sram.holds"]:
+        raise InputError(
+            "A system needs memory for its live KV cache: hbm.stacks and ddr.devices are both 0 "
+            "and no SRAM holds data. Flash cannot take it (writes wear it out)."
+        )
+    if value["link.topology"] >= len(TOPOLOGIES):
+        raise InputError(
+            f"link.topology = {value['link.topology']:g}: expected one of {', '.join(TOPOLOGIES)}."
+        )
+    return numbers
+
+
+def compose(name: str, title: str, *parts: Part) -> System:
+    """A system of parts; a later part replaces numbers of an earlier one."""
+    numbers: dict[str, Number] = dict(ABSENT)
+    for part in parts:
+        for key, number in part.items():
+            if key not in FIELDS:
+                raise InputError(f"Unknown part {key}. {nearest(key, FIELDS)}")
+            numbers[key] = number
+    return System(name, title, _checked(numbers))
+
+
+def _times(part: Part, key: str, scale: Number) -> Part:
+    """One number of a part times a sourced scale."""
+    was = part[key]
+    text = f"{was.value:.3g} x {scale.value:.3g} ({scale.source.text})"
+    return {key: computed(was.value * scale.value, text)}
+
+
+def _count(chips: int) -> Part:
+    return {"chip.count": assumed(chips, "as named")}
+
+
+_B200 = CHIPS["b200"]
+_FOUR_HBM4 = {**HBM4, "hbm.stacks": assumed(8, "as many sites as a B200 has stacks")}
+_MIXED = {
+    **HBM4, "hbm.stacks": assumed(4, "half of a B200's eight sites"),
+    **HBF, "hbf.stacks": assumed(4, "the other half"),
+}  # fmt: skip
+_STACKED: Part = {
+    **_times(_B200, "chip.path_pj_per_bit", BASE_DIE_PJ_SCALE),
+    **_times({**_B200, **_FOUR_HBM4}, "hbm.pj_per_bit", BASE_DIE_PJ_SCALE),
+    **_times(_B200, "chip.thermal_w", STACKED_COOLING),
+}
+_PHONE = CHIPS["snapdragon-8-elite"]
+
+_NAMED: Mapping[str, System] = {
+    made.name: made
+    for made in (
+        compose("gb200-nvl72", "GB200 NVL72", CHIPS["gb200"], _count(72)),
+        compose("gb300-nvl72", "GB300 NVL72", CHIPS["gb300"], _count(72)),
+        compose("hbm4-node", "8 B200 dies with 8 HBM4 each", _B200, _FOUR_HBM4, _count(8)),
+        compose("hbf-node", "8 B200 dies with 4 HBM4 and 4 HBF each", _B200, _MIXED, _count(8)),
+        compose("pnm-node", "8 B200 dies, 8 HBM4 with logic on the base die", _B200, _FOUR_HBM4,
+                PNM, _count(8)),
+        compose("pim-node", "8 B200 dies, 8 HBM4 with logic in the DRAM", _B200, _FOUR_HBM4, PIM,
+                {"pnm.tflops": computed(8 * 1.2, "8 stacks x 1.2 TFLOPS")}, _count(8)),
+        compose("stacked-node", "8 B200 dies under 8 HBM4 each (3D)", _B200, _FOUR_HBM4, _STACKED,
+                _count(8)),
+        compose("lowlat-node", "8 B200 dies with 8 HBM4, low-latency links", _B200, _FOUR_HBM4,
+                LOW_LATENCY, _count(8)),
+        compose("phone", "Snapdragon 8 Elite phone", _PHONE),
+        compose("phone-pnm", "phone, logic near LPDDR5X", _PHONE, PNM,
+                {"pnm.tflops": assumed(2.0, "one package", 1, 4),
+                 "pnm.shard_gb": assumed(16, "one package")}),
+        compose("phone-pim", "phone, logic in LPDDR5X", _PHONE, PIM),
+        compose("phone-hbf", "phone with one HBF stack", _PHONE, HBF),
+    )
+}  # fmt: skip
+SYSTEMS = (*CHIPS, *_NAMED)
+_TIMES = re.compile(r"^(?P<name>.+?)x(?P<count>\d+)$")
+
+
+def system(name: str) -> System:
+    """A system by name: of `SYSTEMS`, or an accelerator times a count, such as `h100x4`.
+
+    Raises InputError with the nearest name for an unknown one.
+    """
+    wanted = name.lower().replace("_", "-")
+    if wanted in _NAMED:
+        return _NAMED[wanted]
+    chip, count = wanted, 1
+    if wanted not in CHIPS and (found := _TIMES.match(wanted)):
+        chip, count = found["name"], int(found["count"])
+    if chip not in CHIPS:
+        raise InputError(
+            f"Unknown system {name!r}. {nearest(chip, SYSTEMS)} A count follows an x: h100x4; "
+            "wafers are wse2x1, wse3x4; a file of your own ends in .toml."
+        )
+    if count < 1:
+        raise InputError(f"{name}: a system has at least 1 accelerator.")
+    return compose(wanted, f"{count} x {chip}", CHIPS[chip], _count(count))
+
+
+def load_system(path: str | Path) -> System:
+    """The system that a TOML file describes: `base`, `name`, and tables of the parts that differ.
+
+    Raises InputError, naming the file, for bad TOML, an unknown key (with the nearest) or a bad value.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            table = tomllib.load(file)
+    except OSError as error:
+        raise InputError(f"Cannot read system file {path}: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"System file {path} is not valid TOML: {error}.") from error
+    try:
+        return _from_table(table, Path(path).stem)
+    except InputError as error:
+        raise InputError(f"System file {path}: {error}") from error
+
+
+def _from_table(table: Mapping[str, Any], stem: str) -> System:
+    parts = sorted({key.partition(".")[0] for key in FIELDS})
+    known = ["base", "name", "title", *parts]
+    changes: dict[str, float | str] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise InputError(f"unknown key {key}. {nearest(key, known)}")
+        if key not in parts:
+            continue
+        if not isinstance(value, dict):
+            raise InputError(f"{key} = {value!r} is not a table; write [{key}] and keys in it.")
+        changes |= {f"{key}.{name}": one for name, one in value.items()}
+    if not isinstance(table.get("base"), str):
+        raise InputError('lacks base, the system it starts from, such as base = "h200x8".')
+    made = system(table["base"]).with_numbers(changes)
+    return made.named(str(table.get("name", stem)), str(table.get("title", "")))
