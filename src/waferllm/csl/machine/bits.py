@@ -1,4 +1,6 @@
 """Bit tricks that Numba has no name for."""
+# pyright: reportCallIssue=false
+# Numba gives an intrinsic's first argument itself.
 
 from numba import types
 from numba.extending import intrinsic

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numba
+from numba.core import config
 
 PREFIX = "machine-"
 
@@ -20,7 +20,8 @@ def cache_of(sources: list[Path], folder: Path) -> Iterator[None]:
     """Functions that are decorated inside keep their code in `folder`, or in Numba's own place if that
     cannot be written. Folders of earlier sources are deleted."""
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    mine, before = folder / f"{PREFIX}{digest}", numba.config.CACHE_DIR
+    mine = folder / f"{PREFIX}{digest}"
+    before = config.CACHE_DIR  # pyright: ignore[reportAttributeAccessIssue]
     try:
         mine.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -29,8 +30,8 @@ def cache_of(sources: list[Path], folder: Path) -> Iterator[None]:
     for other in folder.glob(f"{PREFIX}*"):
         if other != mine:
             shutil.rmtree(other, ignore_errors=True)
-    numba.config.CACHE_DIR = str(mine)
+    config.CACHE_DIR = str(mine)  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before  # pyright: ignore[reportAttributeAccessIssue]

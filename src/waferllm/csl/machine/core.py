@@ -3,6 +3,8 @@
 In a cycle one thread issues. High and medium microthreads come before the main thread; the main thread
 and the low ones (the default) take turns, since neither starves the other on the chip.
 """
+# pyright: reportCallIssue=false
+# Numba gives an intrinsic's first argument itself.
 
 import numpy as np
 from numba import njit
@@ -90,6 +92,7 @@ COLOR_WORDS = (0x7F20, 0x7C00)
 SWITCH_WORDS = (0x7F40, 0x7C40)
 X_WORD, Y_WORD, TORN_WORD = 0x7FC0, 0x7FC1, 0x7FC2
 FILTER_WORD = 0x7FD0
+RANDOM_WORD = 0x7FE8
 LFSR_STEPS = 128
 
 
@@ -137,6 +140,8 @@ def get_config(s, pe, word):
         return pe // s.shape[0]
     if word == TORN_WORD or word == TORN_WORD + 1:
         return s.torn[pe] >> (16 * (word - TORN_WORD)) & 0xFFFF
+    if word == RANDOM_WORD or word == RANDOM_WORD + 1:
+        return s.random[pe, 0] >> (16 * (word - RANDOM_WORD)) & 0xFFFF
     if FILTER_WORD <= word < FILTER_WORD + 16:
         color = _filtered_color(s, pe, (word - FILTER_WORD) // 4)
         return s.filter_state[pe, color, (word - FILTER_WORD) % 4] if color >= 0 else np.int64(0)
@@ -180,6 +185,10 @@ def set_config(s, pe, word, value):
             rx, tx = value >> 5 & 31, value & 31
             s.rx[pe, color, field + 1] = rx if rx or not tx else s.rx[pe, color, 0]
             s.tx[pe, color, field + 1] = tx if tx or not rx else s.tx[pe, color, 0]
+    elif word == RANDOM_WORD or word == RANDOM_WORD + 1:
+        shift = 16 * (word - RANDOM_WORD)
+        kept = s.random[pe, 0] & ~(np.int64(0xFFFF) << shift)
+        s.random[pe, 0] = kept | (value & 0xFFFF) << shift
     elif FILTER_WORD <= word < FILTER_WORD + 16:
         color = _filtered_color(s, pe, (word - FILTER_WORD) // 4)
         if color >= 0:

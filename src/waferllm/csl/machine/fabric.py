@@ -4,6 +4,8 @@ then commit them. Hence the order in which routers are visited cannot matter.
 A router keeps wavelets per port and color. The head of one moves if its port is among the color's inputs,
 every output link is free in this cycle and every place it goes to had room; to all outputs at once.
 """
+# pyright: reportCallIssue=false
+# Numba gives an intrinsic's first argument itself.
 
 import numpy as np
 from numba import njit

@@ -3,6 +3,8 @@
 An f16 or bf16 sum or product is exact in f64, hence one rounding, as in hardware. `cb16` has 6 bits of
 exponent and 9 of fraction, like f16 otherwise (IEEE-style infinities and subnormal numbers).
 """
+# pyright: reportCallIssue=false
+# Numba gives an intrinsic's first argument itself.
 
 import numpy as np
 from numba import njit, types
