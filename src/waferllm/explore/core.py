@@ -34,8 +34,9 @@ def evaluate(
 ) -> dict[str, dict[str, Array]]:
     """All figures of all designs, in s, bytes, W, USD, g and J; NaN where an input is not published.
 
-    Returns groups of arrays: `figures`, `decode_s` and `prefill_s` (by cause, of one step and of one
-    prompt), `alone` (a token without prompts between), `held` (bytes by memory), `cost`, `carbon`, `power`, and `fits` (bytes without a place).
+    Returns groups of arrays: `figures`, `alone` (a token without prompts between), `decode_s` and
+    `prefill_s` (by cause, of one step and of one prompt), `held` (bytes by memory), `cost`, `carbon`,
+    `power`, `flash`, and `fits` (bytes without a place).
     """
     s = {**s, "kv_cut": xp.minimum(s["tp"], m["kv_shards"])}
     held = _held(xp, d, m, w, s)

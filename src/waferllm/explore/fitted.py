@@ -1,6 +1,6 @@
-"""The fitted constants by device; `calibration.fit_product` and `fit_collective` give them again."""
+"""The fitted constants by device; `fitting.fit_product` and `fit_collective` give them again."""
 
-from waferllm.explore.calibration import Collective, Nameplate, Product
+from waferllm.explore.fitting import Collective, Nameplate, Product
 
 #: Nameplate peaks that the fits refer to; sources as for the parts of `chips`.
 PLATES = {

@@ -29,7 +29,7 @@ def model_numbers(shape: Shape, workload: Workload) -> dict[str, float]:
     dtype, expert_dtype, kv_dtype = formats(shape, workload)
     width = COMPUTE_BITS[dtype]
     head = TABLE_BYTES * shape.head_params
-    return {
+    made = {
         "layers": shape.layers,
         "hidden": shape.hidden,
         "dense_params": shape.dense_params,
@@ -49,22 +49,23 @@ def model_numbers(shape: Shape, workload: Workload) -> dict[str, float]:
         "score_flops_decode": shape.score_flops_decode,
         "score_flops_prefill": shape.score_flops_prefill,
         "windowed_layers": shape.windowed_layers,
-        "window": float(shape.window),
+        "window": shape.window,
         "kernels": shape.kernels,
         "products": shape.products,
-        "in_16": float(width == 16),
-        "in_8": float(width == 8),
-        "in_4": float(width == 4),
+        "in_16": width == 16,
+        "in_8": width == 8,
+        "in_4": width == 4,
     }
+    return {key: float(value) for key, value in made.items()}
 
 
 def workload_numbers(workload: Workload) -> dict[str, float]:
     """The workload's numbers."""
-    return {
+    made = {
         "prompt": workload.prompt_tokens,
         "output": workload.output_tokens,
         "cached": workload.cached_tokens,
-        "frozen": float(workload.frozen_cache),
+        "frozen": workload.frozen_cache,
         "encoder_params": workload.encoder_params,
         "encoder_tokens": workload.encoder_tokens,
         "steps": workload.denoise_steps,
@@ -73,3 +74,4 @@ def workload_numbers(workload: Workload) -> dict[str, float]:
         "retrieved_mb": workload.retrieved_mb,
         "updates_per_year": workload.weight_updates_per_year,
     }
+    return {key: float(value) for key, value in made.items()}

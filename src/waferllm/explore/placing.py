@@ -15,12 +15,15 @@ Numbers = dict[str, Any]
 
 TIERS = ("sram", "hbm", "ddr", "hbf")
 GB, MB, US = 1e9, 1e6, 1e-6
-_TINY = 1e-30
 
 
 def over(xp: ModuleType, amount: Array, rate: Array) -> Array:
-    """amount / rate, and zero for no amount whatever the rate; gradients stay finite."""
-    return xp.where(amount > 0, amount / xp.maximum(rate, _TINY), 0.0)
+    """amount / rate; zero for no amount whatever the rate, infinite for a rate of zero.
+
+    The inner choice keeps the derivative finite where the outer one does not look.
+    """
+    some = xp.where(rate > 0, rate, 1.0)
+    return xp.where(amount > 0, xp.where(rate > 0, amount / some, xp.inf), 0.0)
 
 
 def capacity_bytes(d: Numbers) -> dict[str, Array]:
@@ -39,7 +42,7 @@ def bandwidth_bytes_per_s(xp: ModuleType, d: Numbers) -> dict[str, Array]:
 
     A double buffer turns over once in two latencies (Little's law): buffer / (2 latency).
     """
-    ahead = d["hbf.buffer_mb"] * MB / (2 * xp.maximum(d["hbf.latency_us"] * US, _TINY))
+    ahead = over(xp, d["hbf.buffer_mb"] * MB, 2 * d["hbf.latency_us"] * US)
     return {
         "sram": d["sram.tbps"] * 1e12 * d["sram.holds"],
         "hbm": d["hbm.stacks"] * d["hbm.gbps"] * GB,
@@ -69,7 +72,7 @@ def place(
     warm, live_left = _pour(xp, live + frozen, room, ("sram", "hbm", "ddr"))
     inside, rest = _pour(xp, weights, room, ("sram",))
     speed = bandwidth_bytes_per_s(xp, d)
-    even = rest * speed["hbm"] / xp.maximum(speed["hbm"] + speed["hbf"], _TINY)
+    even = rest * over(xp, speed["hbm"], speed["hbm"] + speed["hbf"])
     hbm = xp.minimum(xp.minimum(rest, room["hbm"]), xp.maximum(even, rest - room["hbf"]))
     hbf = xp.minimum(rest - hbm, room["hbf"])
     outside, left = _pour(xp, rest - hbm - hbf, room, ("ddr",))

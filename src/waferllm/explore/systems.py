@@ -71,7 +71,7 @@ class System:
 
     def values(self) -> dict[str, float]:
         """Plain values by flat key, as the evaluation takes them."""
-        return {key: number.value for key, number in self.numbers.items()}
+        return {key: float(number.value) for key, number in self.numbers.items()}
 
     @property
     def chips(self) -> int:

@@ -1,15 +1,13 @@
-"""The few fitted efficiencies: what they are, the fit that gives them, and how far it is off.
+"""The few fitted efficiencies: what they are, and the fit that gives them.
 
     products      time = kernel + max(operations / (peak x eff), bytes / (bandwidth x eff))
     all-reduce    min(software + (p-1) peer + (p-1) n / (B eff_small), bulk + 2 (p-1)/p n / (B eff_bulk))
     all-to-all    exchange + (p-1)/p n / (B eff_exchange)
 
 Fitted to nothing but `measured` (kernels), by least squares on logarithms with a soft loss. Whole
-models are no part of the fit: what the explorer says of them is compared with the few published
-points of `measured.ITL`, and the differences are reported.
+models are no part of the fit; `calibrated` compares them with the few published points of `measured`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,21 +50,6 @@ class Nameplate:
     link_gbps: float
 
 
-@dataclass(frozen=True)
-class Error:
-    """How far a prediction is from a measurement: predicted / measured - 1."""
-
-    what: str
-    measured: float
-    predicted: float
-    unit: str
-    fitted: bool
-
-    @property
-    def relative(self) -> float:
-        return self.predicted / self.measured - 1
-
-
 def product_us(m: Vector, n: int, k: int, plate: Nameplate, format_: str, fit: Product) -> Vector:
     """Time of m x k by k x n; weights and activations in the format, results in 16 bits."""
     size = BYTES[format_]
@@ -91,7 +74,7 @@ def fit_product(device: str, format_: str, plate: Nameplate) -> Product:
     """The fit again, from the measured points; needs SciPy, which comes with JAX."""
     from scipy.optimize import least_squares
 
-    lines = _lines(device, format_)
+    lines = lines_of(device, format_)
 
     def off(x: Vector) -> Vector:
         fit = Product(*(float(value) for value in x))
@@ -109,8 +92,8 @@ def fit_collective(device: str, plate: Nameplate) -> Collective:
     """The fit again, from the measured points."""
     from scipy.optimize import least_squares
 
-    p, n, t = _points(measured.ALL_REDUCE, measured.ALL_REDUCE_BYTES, device)
-    p2, n2, t2 = _points(measured.EXCHANGE, measured.EXCHANGE_BYTES, device)
+    p, n, t = points_of(measured.ALL_REDUCE, measured.ALL_REDUCE_BYTES, device)
+    p2, n2, t2 = points_of(measured.EXCHANGE, measured.EXCHANGE_BYTES, device)
 
     def off(x: Vector) -> Vector:
         fit = Collective(*(float(value) for value in x))
@@ -125,7 +108,7 @@ def fit_collective(device: str, plate: Nameplate) -> Collective:
     return Collective(*(float(value) for value in made.x))
 
 
-def _lines(device: str, format_: str) -> list[tuple[Vector, int, int, Vector]]:
+def lines_of(device: str, format_: str) -> list[tuple[Vector, int, int, Vector]]:
     rows = np.array(measured.ROWS, dtype=float)
     return [
         (rows, n, k, np.array(times))
@@ -134,7 +117,7 @@ def _lines(device: str, format_: str) -> list[tuple[Vector, int, int, Vector]]:
     ]
 
 
-def _points(
+def points_of(
     table: dict[tuple[str, int], tuple[float, ...]], sizes: tuple[int, ...], device: str
 ) -> tuple[Vector, Vector, Vector]:
     p, n, t = [], [], []
@@ -144,21 +127,3 @@ def _points(
             n += [float(size) for size in sizes]
             t += times
     return np.array(p), np.array(n), np.array(t)
-
-
-def kernel_errors() -> Iterator[Error]:
-    """Every fitted point beside the fit."""
-    from waferllm.explore.fitted import COLLECTIVES, PLATES, PRODUCTS
-
-    for (device, format_), fit in PRODUCTS.items():
-        for m, n, k, times in _lines(device, format_):
-            made = product_us(m, n, k, PLATES[device], format_, fit)
-            for rows, got, want in zip(m, made, times, strict=True):
-                what = f"{device} {format_} {rows:.0f}x{k} by {k}x{n}"
-                yield Error(what, float(want), float(got), "us", True)
-    for device, fit in COLLECTIVES.items():
-        p, n, t = _points(measured.ALL_REDUCE, measured.ALL_REDUCE_BYTES, device)
-        for chips, size, got, want in zip(
-            p, n, all_reduce_us(p, n, PLATES[device], fit), t, strict=True
-        ):
-            yield Error(f"{device} all-reduce {size:.0f} B on {chips:.0f}", want, got, "us", True)
