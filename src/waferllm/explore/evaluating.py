@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from waferllm.errors import CapacityError
+from waferllm.errors import CapacityError, InputError
 from waferllm.explore import core
 from waferllm.explore.inputs import formats, model_numbers, workload_numbers
 from waferllm.explore.result import BelowFloorError, Result
@@ -63,6 +63,8 @@ def evaluate(
     """
     found = named_system(system) if isinstance(system, str) else system
     shape, work = find_shape(model), find_workload(workload)
+    if found.wafer:
+        raise InputError(f"{found.name}: wafers take no sharding; explore.search places them.")
     check(sharding, shape, found.chips)
     d, m, w = inputs(found, shape, work)
     made = numpy_evaluate(d, m, w, sharding.values())
@@ -87,7 +89,7 @@ def finish(
     """A `Result` of one design's arrays, with ranges from uncertain inputs."""
     ends = ranges(system, shape, work, sharding)
     figures = {
-        key: _figure(float(value), ends[key], key, system) for key, value in made["figures"].items()
+        key: figure(float(value), ends[key], key, system) for key, value in made["figures"].items()
     }
     has_price = figures["usd_per_mtok"].value is not None
     flash = _plain(made["flash"]) if system["hbf.stacks"] else {}
@@ -142,10 +144,11 @@ def ranges(
         row[1 + 2 * n : 3 + 2 * n] = system.number(key).ends
         d[key] = row
     made = numpy_evaluate(d, m, w, sharding.values())["figures"]
-    return {key: _quadrature(np.broadcast_to(value, (count,))) for key, value in made.items()}
+    return {key: quadrature(np.broadcast_to(value, (count,))) for key, value in made.items()}
 
 
-def _quadrature(values: np.ndarray[Any, Any]) -> tuple[float, float]:
+def quadrature(values: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Low and high from [value, input 1 low, input 1 high, input 2 low, ...]."""
     middle = float(values[0])
     off = (values[1:] - middle).reshape(-1, 2)
     up, down = np.maximum(off.max(axis=1), 0), np.minimum(off.min(axis=1), 0)
@@ -153,7 +156,8 @@ def _quadrature(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     return max(low, middle * 1e-3), middle + float(np.sqrt((up**2).sum()))
 
 
-def _figure(value: float, ends: tuple[float, float], key: str, system: System) -> Figure:
+def figure(value: float, ends: tuple[float, float], key: str, system: System) -> Figure:
+    """A figure with its range, or the reason why it is missing."""
     if isnan(value):
         return Figure(None, why_missing=_why_missing(key, system))
     return Figure(value, min(ends[0], value), max(ends[1], value))

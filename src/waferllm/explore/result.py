@@ -17,6 +17,9 @@ BOUNDS = {
     "network": "scale-out network",
     "latency": "latency (kernels and hops)",
     "power": "power",
+    "fabric": "fabric (words on the wafer's links)",
+    "stages": "latency (hops and re-sends on the wafer)",
+    "software": "latency (software of each step on the wafer)",
 }
 
 

@@ -73,7 +73,10 @@ def search(
     if objective not in OBJECTIVES:
         raise InputError(f"Unknown objective {objective!r}. {nearest(objective, OBJECTIVES)}")
     found = named_system(system) if isinstance(system, str) else system
-    shape, work = find_shape(model), find_workload(workload)
+    work = find_workload(workload)
+    if found.wafer:
+        return _wafers(found, work, model, objective, budget or Budget(), advise)
+    shape = find_shape(model)
     d, m, w = inputs(found, shape, work)
     s = grid(shape, found.chips, tuple(batches))
     made = numpy_evaluate(d, m, w, s)
@@ -88,6 +91,25 @@ def search(
     if advise:
         more["helps_most"] = helps_most(found, shape, work, best, objective, OBJECTIVES, batches)
     return finish(found, shape, work, best, _at(made, at), **more)
+
+
+def _wafers(
+    system: System, work: Workload, model: str | Path | Shape | ModelConfig, objective: str,
+    budget: Budget, advise: bool,
+) -> Result:  # fmt: skip
+    """The best placement on wafers, within budgets; imports JAX, which only wafers need."""
+    from waferllm.explore.wafer import search_wafers
+
+    if isinstance(model, Shape):
+        model = model.name
+    made = search_wafers(system, work, model, OBJECTIVES[objective], advise=advise)
+    for key, limit in budget.limits().items():
+        value = made.value(key)
+        if value is not None and value > limit:
+            raise CapacityError(
+                f"{system.name} is beyond the budget: {key} is {value:,.4g}, the limit {limit:,.4g}."
+            )
+    return made
 
 
 def _scores(figures: dict[str, Any], objective: str) -> Any:

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from waferllm.chip import chip as named_chip
 from waferllm.chip.facts import Tag, nearest
 from waferllm.errors import InputError
 from waferllm.explore.chips import CHIPS
 from waferllm.explore.collectives import TOPOLOGIES
 from waferllm.explore.numbers import FIELDS, Number, Part, assumed, check, computed, yours
+from waferllm.explore.wafers import WAFERS
 from waferllm.explore.parts import (
     ABSENT,
     BASE_DIE_PJ_SCALE,
@@ -36,11 +38,15 @@ from waferllm.explore.parts import (
 
 @dataclass(frozen=True)
 class System:
-    """A machine as numbers by flat key; equal keys in all systems, absent parts at zero."""
+    """A machine as numbers by flat key; equal keys in all systems, absent parts at zero.
+
+    `wafer` names the chip of `waferllm.chip` where the machine is made of wafers.
+    """
 
     name: str
     title: str
     numbers: Part
+    wafer: str = ""
 
     def __getitem__(self, key: str) -> float:
         """The value under a flat key. Raises InputError with the nearest key for an unknown one."""
@@ -63,11 +69,11 @@ class System:
             made = value if isinstance(value, Number) else yours(check(key, _parsed(key, value)))
             _bring(numbers, key, made.value)
             numbers[key] = made
-        return System(self.name, self.title, _checked(numbers))
+        return System(self.name, self.title, _checked(numbers), self.wafer)
 
     def named(self, name: str, title: str = "") -> "System":
         """The same system under another name."""
-        return System(name, title or self.title, self.numbers)
+        return System(name, title or self.title, self.numbers, self.wafer)
 
     def values(self) -> dict[str, float]:
         """Plain values by flat key, as the evaluation takes them."""
@@ -200,7 +206,7 @@ _NAMED: Mapping[str, System] = {
         compose("phone-hbf", "phone with one HBF stack", _PHONE, HBF),
     )
 }  # fmt: skip
-SYSTEMS = (*CHIPS, *_NAMED)
+SYSTEMS = (*CHIPS, *_NAMED, *WAFERS)
 _TIMES = re.compile(r"^(?P<name>.+?)x(?P<count>\d+)$")
 
 
@@ -215,6 +221,8 @@ def system(name: str) -> System:
     chip, count = wanted, 1
     if wanted not in CHIPS and (found := _TIMES.match(wanted)):
         chip, count = found["name"], int(found["count"])
+    if chip.partition("@")[0] in WAFERS:
+        return _wafers(chip, count)
     if chip not in CHIPS:
         raise InputError(
             f"Unknown system {name!r}. {nearest(chip, SYSTEMS)} A count follows an x: h100x4; "
@@ -223,6 +231,13 @@ def system(name: str) -> System:
     if count < 1:
         raise InputError(f"{name}: a system has at least 1 accelerator.")
     return compose(wanted, f"{count} x {chip}", CHIPS[chip], _count(count))
+
+
+def _wafers(name: str, count: int) -> System:
+    made = compose(f"{name}x{count}", f"{count} x {name}", WAFERS[name.partition("@")[0]],
+                   _count(count))  # fmt: skip
+    named_chip(name)  # raises for an unknown profile
+    return System(made.name, made.title, made.numbers, name)
 
 
 def load_system(path: str | Path) -> System:
