@@ -66,7 +66,7 @@ def test_the_tables_say_all_that_a_reader_must_know() -> None:
     assert "210" in text  # 0.21 s in ms
     assert "(0.450–1.80)" in text  # the price of h200x8, halved and doubled
     assert f"$ per Mtok left out: {NO_PRICE}" in text
-    assert "wse3x4 r: recalled, not read in a source: wafer price." in text
+    assert "r (wse3x4): recalled, not read in a source: wafer price." in text
     assert "hbf-node: flash wears out in 4.1 years" in text
     assert "weights need 141 GB, and its memory holds 16 GB" in text
     assert "predicted" in text

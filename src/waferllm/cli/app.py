@@ -10,11 +10,14 @@ import typer
 from waferllm.cli.chips import chips
 from waferllm.cli.compare import compare
 from waferllm.cli.csl import csl_app
+from waferllm.cli.explore import explore
 from waferllm.cli.generate import generate
 from waferllm.cli.interrupt import leave_at_once
 from waferllm.cli.plan import plan
 from waferllm.cli.predict import predict_app
 from waferllm.cli.report import report
+from waferllm.cli.roofline import roofline
+from waferllm.cli.systems import systems
 from waferllm.cli.tune import tune
 from waferllm.cli.validate import validate
 from waferllm.errors import WaferError
@@ -36,6 +39,9 @@ app.add_typer(predict_app, name="predict")
 app.command()(tune)
 app.command()(validate)
 app.command()(compare)
+app.command()(explore)
+app.command()(roofline)
+app.command()(systems)
 app.command()(report)
 app.add_typer(csl_app, name="csl")
 

@@ -35,8 +35,9 @@ def evaluate(
     """All figures of all designs, in s, bytes, W, USD, g and J; NaN where an input is not published.
 
     Returns groups of arrays: `figures`, `alone` (a token without prompts between), `decode_s` and
-    `prefill_s` (by cause, of one step and of one prompt), `held` (bytes by memory), `cost`, `carbon`,
-    `power`, `flash`, and `fits` (bytes without a place).
+    `prefill_s` (by cause, of one step and of one prompt), `work` (operations and bytes of one chip
+    in both, as if one stage held all layers), `held` (bytes by memory), `cost`, `carbon`, `power`,
+    `flash`, and `fits` (bytes without a place).
     """
     s = {**s, "kv_cut": xp.minimum(s["tp"], m["kv_shards"])}
     held = _held(xp, d, m, w, s)
@@ -61,10 +62,18 @@ def evaluate(
         "carbon": money["carbon"],
         "power": money["power"],
         "flash": money["flash"],
+        "work": _work(step, prompt),
         "held": {f"weights_{t}": held["weights"][t] for t in TIERS}
         | {f"kv_{t}": held["kv"][t] for t in TIERS},
         "fits": {"weights_bytes": homeless["weights"], "kv_bytes": homeless["kv"]},
     }
+
+
+def _work(step: dict[str, Any], prompt: dict[str, Any]) -> dict[str, Array]:
+    made = {}
+    for phase, done in (("decode", step), ("prefill", prompt)):
+        made |= {f"{phase}_flops": done["flops"], f"{phase}_bytes": sum(done["bytes"].values())}
+    return made
 
 
 def _held(xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers) -> dict[str, Any]:

@@ -108,6 +108,7 @@ def finish(
         carbon_g_per_mtok=_known(made["carbon"]),
         power_w=_known(made["power"]),
         held_bytes=_plain(made["held"]),
+        work=_plain(made["work"]),
         flash=flash,
         recalled=used_recalled(system),
         warnings=tuple(_warnings(system, shape, work, sharding, flash)),

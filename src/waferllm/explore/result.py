@@ -50,6 +50,7 @@ class Result:
     carbon_g_per_mtok: Mapping[str, float] = field(default_factory=dict)
     power_w: Mapping[str, float] = field(default_factory=dict)
     held_bytes: Mapping[str, float] = field(default_factory=dict)
+    work: Mapping[str, float] = field(default_factory=dict)
     flash: Mapping[str, float] = field(default_factory=dict)
     recalled: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

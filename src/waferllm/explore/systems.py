@@ -23,7 +23,6 @@ from waferllm.errors import InputError
 from waferllm.explore.chips import CHIPS
 from waferllm.explore.collectives import TOPOLOGIES
 from waferllm.explore.numbers import FIELDS, Number, Part, assumed, check, computed, yours
-from waferllm.explore.wafers import WAFERS
 from waferllm.explore.parts import (
     ABSENT,
     BASE_DIE_PJ_SCALE,
@@ -34,6 +33,7 @@ from waferllm.explore.parts import (
     PNM,
     STACKED_COOLING,
 )
+from waferllm.explore.wafers import WAFERS
 
 
 @dataclass(frozen=True)

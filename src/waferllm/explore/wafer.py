@@ -1,4 +1,4 @@
-"""Wafers in the same table: their programs placed, read and timed by `tune` and `plmr`, several wafers in a row.
+"""Wafers in the same table: their programs placed and timed by `tune` and `plmr`, several in a row.
 
 A replica is k wafers, each with 1/k of the layers; x goes from one to the next over the link between
 systems. Both phases use the same wafers in turns, with the weights re-laid between them, as `tune`
@@ -9,6 +9,7 @@ readings that bound it (`plmr.energy`): activity, which is shown, and rated powe
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import inf, isnan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,8 +73,12 @@ class Placed:
 
 
 def search_wafers(
-    system: System, work: Workload, model: str | ModelConfig, objective: tuple[str, float],
-    *, advise: bool = True,
+    system: System,
+    work: Workload,
+    model: str | Path | ModelConfig,
+    objective: tuple[str, float],
+    *,
+    advise: bool = True,
 ) -> Result:
     """The best placement of a dense model on wafers, under (figure, sign) of an objective.
 
@@ -83,8 +88,8 @@ def search_wafers(
     config = _config(model, work)
     chip = named_chip(system.wafer)
     best = _best(system, chip, config, work, objective, None)
-    figures, parts = _figures(system, chip, work, best)
-    more = {"helps_most": _helps(system, chip, config, work, objective, best)} if advise else {}
+    figures, parts = _figures(system, work, best)
+    helps = _helps(system, chip, config, work, objective, best) if advise else ""
     _check_floor(chip, config, work, best)
     return Result(
         system=system.name, model=config.name, workload=work.name, sharding=None, cut=str(best),
@@ -93,11 +98,11 @@ def search_wafers(
         prefill_s=_causes(config, chip, work, best, "prefill"),
         cost_usd_per_mtok=parts["cost"], carbon_g_per_mtok=parts["carbon"],
         power_w=parts["power"], recalled=system.recalled,
-        warnings=tuple(_warnings(system, chip, work, best)), **more,
+        warnings=tuple(_warnings(system, chip, work, best)), helps_most=helps,
     )  # fmt: skip
 
 
-def _config(model: str | ModelConfig, work: Workload) -> ModelConfig:
+def _config(model: str | Path | ModelConfig, work: Workload) -> ModelConfig:
     try:
         config = model if isinstance(model, ModelConfig) else find_config(model)
     except UnsupportedError as error:
@@ -149,10 +154,15 @@ def _undominated(prefills: list[Prefill]) -> list[Prefill]:
 
 
 def _placed(
-    system: System, chip: Chip, config: ModelConfig, output: int, wafers: int, prefill: Prefill,
+    system: System,
+    chip: Chip,
+    config: ModelConfig,
+    output: int,
+    wafers: int,
+    prefill: Prefill,
     decode: Decode,
 ) -> Placed:
-    """Times of k wafers in a row from those of one, whose embedding and output are counted once."""  # fmt: skip
+    """Times of k wafers in a row from those of one; embedding and output are counted once."""  # fmt: skip
     hz, rows = chip.clock_hz, prefill.grid.rows
     between = wafers - 1
     hop_s = _hop_s(system, decode.batch * config.hidden * 2)
@@ -189,8 +199,12 @@ def _least_wafers(chip: Chip, config: ModelConfig) -> int:
 
 
 def _best(
-    system: System, chip: Chip, config: ModelConfig, work: Workload,
-    objective: tuple[str, float], like: Placed | None,
+    system: System,
+    chip: Chip,
+    config: ModelConfig,
+    work: Workload,
+    objective: tuple[str, float],
+    like: Placed | None,
 ) -> Placed:
     """The best placement on as few wafers as hold the model; `like` fixes wafers and grid."""  # fmt: skip
     counts = [like.wafers] if like else range(_least_wafers(chip, config), system.chips + 1)
@@ -209,7 +223,7 @@ def _best(
                 f"{min(p.ttft_s for p in made):.3g} s, TPOT {min(p.tpot_s for p in made):.3g} s."
             )
         if timely:
-            return min(timely, key=lambda one: _score(system, chip, work, one, objective))
+            return min(timely, key=lambda one: _score(system, work, one, objective))
     have = system.chips * chip.cores_total * chip.free_per_core_bytes / 1e9
     raise CapacityError(
         f"{config.name} does not fit {system.name}: weights in {DTYPE} are "
@@ -218,21 +232,19 @@ def _best(
     )
 
 
-def _score(
-    system: System, chip: Chip, work: Workload, one: Placed, objective: tuple[str, float]
-) -> float:
+def _score(system: System, work: Workload, one: Placed, objective: tuple[str, float]) -> float:
     key, sign = objective
-    value = _economics(system, chip, work, one, dict(system.values()))[0][key]
+    value = _economics(work, one, dict(system.values()))[0][key]
     return inf if isnan(value) else sign * float(value)
 
 
 def _economics(
-    system: System, chip: Chip, work: Workload, one: Placed, d: dict[str, Any]
+    work: Workload, one: Placed, d: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """All figures, and cost, carbon and power by part."""
     _, output = _tokens(work)
     rate = one.requests_per_s * output * d["site.load"]
-    static = STATIC.value if "static" not in d else d["static"]
+    static = d.get("static", STATIC.value)
     power = {
         "static": d["chip.count"] * d["chip.tdp_w"] * static,
         "activity": rate * one.dynamic_j,
@@ -265,7 +277,7 @@ def _economics(
 
 
 def _figures(
-    system: System, chip: Chip, work: Workload, one: Placed
+    system: System, work: Workload, one: Placed
 ) -> tuple[dict[str, Figure], dict[str, dict[str, float]]]:
     """Figures with the ranges of prices, site and static share; times have none."""
     d: dict[str, Any] = dict(system.values())
@@ -278,8 +290,8 @@ def _figures(
         row[1 + 2 * n : 3 + 2 * n] = ends
         d[key] = row
     with np.errstate(all="ignore"):
-        made, _ = _economics(system, chip, work, one, d)
-    _, parts = _economics(system, chip, work, one, dict(system.values()))
+        made, _ = _economics(work, one, d)
+    _, parts = _economics(work, one, dict(system.values()))
     from waferllm.explore.evaluating import figure, quadrature
 
     figures = {
@@ -317,11 +329,15 @@ def _causes(
 
 
 def _helps(
-    system: System, chip: Chip, config: ModelConfig, work: Workload,
-    objective: tuple[str, float], best: Placed,
+    system: System,
+    chip: Chip,
+    config: ModelConfig,
+    work: Workload,
+    objective: tuple[str, float],
+    best: Placed,
 ) -> str:
     """The best of some changes of the wafer on the same grid and number of wafers."""  # fmt: skip
-    was = _score(system, chip, work, best, objective)
+    was = _score(system, work, best, objective)
     gains: dict[str, float] = {}
     for words, key, factor in LEVERS:
         value = float(chip.facts[key].value) * factor
@@ -332,7 +348,7 @@ def _helps(
             made = _best(system, other, config, work, objective, best)
         except WaferError:
             continue
-        gains[words] = (was - _score(system, other, work, made, objective)) / abs(was)
+        gains[words] = (was - _score(system, work, made, objective)) / abs(was)
     words = max(gains, key=lambda name: gains[name], default="")
     if not words or gains[words] < 1e-3:
         return "no single change helps"

@@ -1,4 +1,4 @@
-"""Wafer systems as parts: what `waferllm.chip` does not hold, price, carbon, site and links between systems."""
+"""Wafer systems as parts: price, carbon, site and links, which `waferllm.chip` does not hold."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,9 @@ from waferllm.explore.numbers import Number, Part, assumed, computed, secondary,
 from waferllm.explore.parts import SITE, USABLE
 
 _CM2_PER_MM2 = 0.01
-_OTHER_KG = secondary(4000, "one 8-GPU server without GPUs (berget), for want of a footprint", 1000, 8000)
+_OTHER_KG = secondary(
+    4000, "one 8-GPU server without GPUs (berget), for want of a footprint", 1000, 8000
+)
 
 
 def _wafer(chip: Chip, usd: Number, act_kg_per_cm2: float) -> Part:

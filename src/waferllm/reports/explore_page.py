@@ -107,7 +107,7 @@ def _row(row: Row) -> dict[str, Any]:
         "helps_most": row.helps_most,
         "recalled": list(row.recalled),
         "warnings": list(row.warnings),
-        "figures": {key: _figure(key, figure) for key, figure in row.figures.items()},
+        "figures": {k: _figure(k, figure) for k, figure in row.figures.items() if k in BY_KEY},
         "cost": row.cost_usd_per_mtok,
         "design": row.design,
     }

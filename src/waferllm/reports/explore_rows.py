@@ -103,11 +103,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Exploration:
-    """Ranked rows and the words around them; `partial` says what was left undone."""
+    """Rows ranked by `metric` and the words around them; `partial` says what was left undone."""
 
     title: str
     objective: str
     rows: tuple[Row, ...]
+    metric: str = "usd_per_mtok"
     notes: tuple[str, ...] = ()
     partial: str = ""
 
@@ -115,6 +116,11 @@ class Exploration:
     def fitting(self) -> tuple[Row, ...]:
         """The rows that fit, best first."""
         return tuple(row for row in self.rows if row.fits)
+
+    @property
+    def swept(self) -> bool:
+        """Whether the rows are designs of a sweep."""
+        return any(row.design for row in self.rows)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, in stored units (s, W, $, g, J); missing figures carry their reason."""
