@@ -1,6 +1,7 @@
 """`waferllm systems`: the catalogue of the explorer; every number of a system with its source."""
 
 import json as jsonlib
+from math import isnan
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,10 +55,26 @@ def _catalogue_json() -> dict[str, Any]:
     from waferllm.explore import MODELS, SYSTEMS, WORKLOADS, system
 
     return {
-        "systems": {name: system(name).title for name in SYSTEMS},
+        "systems": {name: _summary(system(name)) for name in SYSTEMS},
         "workloads": {work.name: work.says for work in WORKLOADS.values()},
         "models": list(MODELS),
     }
+
+
+def _summary(one: "System") -> dict[str, Any]:
+    """Of one accelerator: peak, memory by tier, power and price; null where it is not published."""
+    from waferllm.explore.placing import capacity_bytes
+
+    tiers = capacity_bytes(one.values())
+    made: dict[str, Any] = {"title": one.title, "chips": one.chips}
+    made["tflops_16"] = _known(one["chip.tflops_16"])
+    made["usable_gb"] = {tier: size / 1e9 for tier, size in tiers.items() if size}
+    made["tdp_w"], made["usd"] = _known(one["chip.tdp_w"]), _known(one["chip.usd"])
+    return made
+
+
+def _known(value: float) -> float | None:
+    return None if isnan(value) else value
 
 
 def _system_json(one: "System") -> dict[str, Any]:
@@ -102,10 +119,19 @@ def _calibration_json() -> dict[str, Any]:
 
 
 def _show_catalogue(console: Any, made: dict[str, Any]) -> None:
-    for kind in ("systems", "workloads"):
-        console.print(f"[bold]{kind}[/]")
-        console.print(_table(["", ""], [[name, says] for name, says in made[kind].items()]))
-    console.print("[bold]models[/] (or a config.json)")
+    heads = ["system", "", "16-bit TFLOP/s", "usable GB", "W"]
+    rows = [
+        [name, "" if one["title"] == f"1 x {name}" else one["title"], _plain(one["tflops_16"]),
+         ", ".join(f"{tier.upper()} {_plain(size)}" for tier, size in one["usable_gb"].items()),
+         _plain(one["tdp_w"])]
+        for name, one in made["systems"].items()
+    ]  # fmt: skip
+    console.print(_table(heads, rows))
+    console.print(
+        "Figures are of one accelerator; waferllm systems NAME shows how many, and sources.\n"
+    )
+    console.print(_table(["workload", ""], [[k, says] for k, says in made["workloads"].items()]))
+    console.print("\n[bold]models[/] (or a config.json)")
     console.print(", ".join(made["models"]))
     console.print("\nAn accelerator takes a count: h100x4, wse3x6. Every number of one: "
                   "waferllm systems h100x4.")  # fmt: skip
@@ -123,15 +149,17 @@ def _show_system(console: Any, made: dict[str, Any]) -> None:
     console.print("Brackets: the range used for uncertain numbers. Numbers at zero are not shown.")
 
 
-def _value(number: dict[str, Any]) -> str:
-    from waferllm.reports.explore_rows import show
+def _plain(value: float | None) -> str:
+    return "n/a" if value is None else f"{float(f'{value:.4g}'):,.10g}"
 
+
+def _value(number: dict[str, Any]) -> str:
     if number["value"] is None:
         return "not published"
-    text = show(number["value"])
+    text = _plain(number["value"])
     if number["low"] == number["high"]:
         return text
-    return f"{text} ({show(number['low'])}–{show(number['high'])})"
+    return f"{text} ({_plain(number['low'])}–{_plain(number['high'])})"
 
 
 def _label(number: dict[str, Any]) -> str:
@@ -168,11 +196,9 @@ def _table(heads: list[str], rows: list[list[str]]) -> Any:
     from rich import box
     from rich.table import Table
 
-    named = any(heads)
-    table = Table(box=box.SIMPLE_HEAD if named else None, show_edge=False, pad_edge=False,
-                  show_header=named, padding=(0, 1, 0, 0))  # fmt: skip
-    for head in heads:
-        table.add_column(head, justify="left", overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for n, head in enumerate(heads):
+        table.add_column(head, justify="left", overflow="fold", no_wrap=n == 0)
     for row in rows:
         table.add_row(*row)
     return table

@@ -65,7 +65,7 @@ def _path(tdp_w: float, tbps: float, pj: float) -> Number:
 
 def _efficiency(like: str, carried: str) -> Part:
     """Efficiencies of the device whose kernels were measured; `carried` says for whom they stand in."""
-    text = f"fitted to {like} kernels (explore.calibration)"
+    text = f"fitted to {like} kernels (waferllm systems --calibration)"
     make: Callable[[float, str], Number] = computed
     if carried:
         text, make = f"carried over from {like}: {carried} has no measured kernels here", secondary
@@ -87,7 +87,7 @@ def _efficiency(like: str, carried: str) -> Part:
 
 
 def _links(like: str, carried: str) -> Part:
-    text = f"fitted to {like} collectives (explore.calibration)"
+    text = f"fitted to {like} collectives (waferllm systems --calibration)"
     make: Callable[[float, str], Number] = computed
     if carried:
         text, make = f"carried over from {like}: {carried} has no measured collectives", secondary

@@ -2,7 +2,7 @@
 
 All functions take the array module `xp` (NumPy or jax.numpy) and arrays of designs; seconds and bytes.
 The costs are the textbook alpha-beta ones: alpha = hops x `link.latency_us` and a fixed software time
-fitted to measured collectives (`explore.calibration`), beta = bytes over one chip's injection bandwidth.
+fitted to measured collectives (`explore.calibrated`), beta = bytes over one chip's injection bandwidth.
 Where messages share links, bytes count once for every link that they cross on average.
 """
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from waferllm.reports.explore_rows import BY_KEY, Exploration, Row, show, show_figure
 
@@ -12,20 +14,20 @@ FEW_VALUES = 11
 SHOWN = ("usd_per_mtok", "tpot_s", "system_tokens_per_s")
 
 
-def sweep_tables(made: Exploration) -> Iterator[Table]:
+def sweep_tables(made: Exploration) -> Iterator[Group]:
     """The best designs that fit, then for each value of each axis the best that the others allow."""
     axes = list(made.rows[0].design)
     many = len({row.name for row in made.rows}) > 1
-    yield _best(made, axes, many=many)
+    title = f"The best of {len(made.fitting):,} designs that fit, by {made.objective} (predicted)"
+    yield _titled(title, _best(made, axes, many=many))
     for axis in axes:
-        yield _along(made, axis)
+        title = f"{BY_KEY[made.metric].title} at best for each {axis} (predicted)"
+        yield _titled(title, _along(made, axis))
 
 
 def _best(made: Exploration, axes: Sequence[str], *, many: bool) -> Table:
     shown = [BY_KEY[key] for key in dict.fromkeys((made.metric, *SHOWN))]
-    table = _table(
-        f"The best of {len(made.fitting):,} designs that fit, by {made.objective} (predicted)"
-    )
+    table = _table()
     if many:
         table.add_column("system", no_wrap=True)
     for axis in axes:
@@ -44,10 +46,9 @@ def _best(made: Exploration, axes: Sequence[str], *, many: bool) -> Table:
 
 def _along(made: Exploration, axis: str) -> Table:
     """One row: what the metric is at best for each value, of all designs that have it."""
-    metric = BY_KEY[made.metric]
     values = sorted({row.design[axis] for row in made.rows})
     step = -(-len(values) // FEW_VALUES)
-    table = _table(f"{metric.title} at best for each {axis} (predicted)")
+    table = _table()
     for value in values[::step]:
         table.add_column(f"{value:.4g}", justify="right", no_wrap=True)
     table.add_row(*(_at_best(made, axis, value) for value in values[::step]))
@@ -65,6 +66,10 @@ def _scaled(made: Exploration, value: float) -> str:
     return show(value * BY_KEY[made.metric].scale)
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False,
-                 pad_edge=False, padding=(0, 1, 0, 0))  # fmt: skip
+def _titled(title: str, table: Table) -> Group:
+    """A table's own title would be broken at the table's width."""
+    return Group(Text(title, style="italic"), table)
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))

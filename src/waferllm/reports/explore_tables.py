@@ -48,7 +48,7 @@ def _spaced(parts: Sequence[RenderableType]) -> list[RenderableType]:
     """An empty line before each table and after the last."""
     made: list[RenderableType] = []
     for before, part in zip((None, *parts), parts, strict=False):
-        if isinstance(part, Table) or isinstance(before, Table):
+        if not (isinstance(part, Text) and isinstance(before, Text | None)):
             made.append(Text())
         made.append(part)
     return made
