@@ -75,7 +75,7 @@ def test_buffers_at_capacity_are_as_a_reading_at_that_capacity_says(model, grid)
     )
     parts = (programs.decode_layer(), programs.head(), programs.embed(1))
     whole = max(read(part).temporaries_bytes_per_core for part in parts)
-    predicted = decode.regions.need.passing(row) - decode.share.activations
+    predicted = decode.regions.need.passing(row, 1) - decode.share.activations
     assert whole <= predicted <= 1.02 * whole + 64
 
 
@@ -104,6 +104,26 @@ def test_needed_regions_by_hand():
         return Regions(WSE2, Mesh(100, 100), layers, False, need).needed(1)
 
     assert [needed(n) for n in (2, 3, 6, 7, 10, 11)] == [1, 2, 2, 3, 3, 4]
+
+
+def test_only_a_region_with_a_table_needs_the_buffers_of_the_ends():
+    need = Need(
+        weights=1_000,
+        table=0,
+        entry=0,
+        activations=0,
+        buffers=100,
+        buffers_per_slot=0,
+        end_buffers=WSE2.free_per_core_bytes - 2_000,  # two layers fit beside them
+        slots=1,
+    )
+    middle = (WSE2.free_per_core_bytes - 100) // 1_000
+
+    def needed(layers, ends):
+        return Regions(WSE2, Mesh(100, 100), layers, False, need, ends).needed(1)
+
+    assert [needed(n, 2) for n in (4, 5, 4 + middle, 5 + middle)] == [2, 3, 3, 4]
+    assert [needed(n, 1) for n in (2, 3, 2 + middle, 3 + middle)] == [1, 2, 2, 3]
 
 
 def test_a_share_spreads_layers_over_all_regions():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from waferllm.reports.explore_plots import Sensitivity
     from waferllm.reports.explore_rows import Exploration
 
-SYSTEMS = "h200x8,b200x8,gb200-nvl72,hbf-node,wse3x4"
+SYSTEMS = "h200x8,b200x8,gb200-nvl72,hbf-node,wse3x8"
 SWEPT = "hbf-node"
 CHANGE = 0.1
 

@@ -6,11 +6,11 @@ models it: a wave of requests is prefilled one after another, then decoded toget
 readings that bound it (`plmr.energy`): activity, which is shown, and rated power all the time.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -47,6 +47,9 @@ LEVERS: tuple[tuple[str, str, float], ...] = (
 _WORDS = {"usd_per_mtok": "less $ per Mtok", "joules_per_token": "less J per token",
           "gco2e_per_mtok": "less gCO2e per Mtok", "tpot_s": "less time per token",
           "system_tokens_per_s": "more tokens/s"}  # fmt: skip
+
+
+_Phase = TypeVar("_Phase", Prefill, Decode)
 
 
 @dataclass(frozen=True)
@@ -123,24 +126,42 @@ def _tokens(work: Workload) -> tuple[int, int]:
 
 
 def _placements(
-    system: System, chip: Chip, config: ModelConfig, work: Workload, wafers: int, grid: Mesh | None
+    system: System,
+    chip: Chip,
+    config: ModelConfig,
+    work: Workload,
+    wafers: int,
+    same: Sequence[Mesh],
 ) -> Iterator[Placed]:
+    """On the same grids as another placement, or on all that are tried."""  # fmt: skip
     stage = replace(config, layers=-(-config.layers // wafers))
     prompt, output = _tokens(work)
-    job = Work(stage, chip, prompt, output, DTYPE)
+    job = Work(stage, chip, prompt, output, DTYPE, chips=wafers)
     holding = [one for one in grids(chip) if can_hold(job, one)]
     middle = chip.cores_total // 8
-    tried = [grid] if grid else sorted(holding, key=lambda g: abs(g.cores - middle))[:GRIDS_TRIED]
-    first: list[Prefill] = []
-    then: list[Decode] = []
-    for one in tried:
-        if one.rows == one.cols:
-            first += prefills(job, one, 1)
-        for batch in BATCHES:
-            then += decodes(job, one, TREES, "shift", batch)
+    tried = same or sorted(holding, key=lambda g: abs(g.cores - middle))
+    first = _some(tried, lambda g: prefills(job, g, 1) if g.rows == g.cols else ())
+    if not first:
+        return
+    then = _some(
+        tried, lambda g: (d for batch in BATCHES for d in decodes(job, g, TREES, "shift", batch))
+    )
     for prefill in _undominated(first):
         for decode in then:
             yield _placed(system, chip, config, output, wafers, prefill, decode)
+
+
+def _some(tried: Sequence[Mesh], of: Callable[[Mesh], Iterable[_Phase]]) -> list[_Phase]:
+    """What fits on the first few grids on which anything does."""
+    made: list[_Phase] = []
+    holding = 0
+    for grid in tried:
+        found = list(of(grid))
+        made += found
+        holding += bool(found)
+        if holding == GRIDS_TRIED:
+            break
+    return made
 
 
 def _undominated(prefills: list[Prefill]) -> list[Prefill]:
@@ -207,12 +228,11 @@ def _best(
     like: Placed | None,
 ) -> Placed:
     """The best placement on as few wafers as hold the model; `like` fixes wafers and grid."""  # fmt: skip
-    counts = [like.wafers] if like else range(_least_wafers(chip, config), system.chips + 1)
-    grid = like.decode.grid if like else None
+    most = min(system.chips, config.layers)
+    counts = [like.wafers] if like else range(_least_wafers(chip, config), most + 1)
+    same = (like.prefill.grid, like.decode.grid) if like else ()
     for wafers in counts:
-        if wafers > config.layers:
-            break
-        made = list(_placements(system, chip, config, work, wafers, grid))
+        made = list(_placements(system, chip, config, work, wafers, same))
         timely = [
             one for one in made
             if one.ttft_s <= work.max_ttft_s and one.tpot_s <= work.max_tpot_s
@@ -224,11 +244,20 @@ def _best(
             )
         if timely:
             return min(timely, key=lambda one: _score(system, work, one, objective))
+    raise CapacityError(_no_room(system, chip, config, work))
+
+
+def _no_room(system: System, chip: Chip, config: ModelConfig, work: Workload) -> str:
+    """Why nothing fits, and how many wafers would do."""
     have = system.chips * chip.cores_total * chip.free_per_core_bytes / 1e9
-    raise CapacityError(
+    least = max(system.chips + 1, _least_wafers(chip, config))
+    counts = range(least, min(2 * least, config.layers) + 1)
+    enough = next((n for n in counts if any(_placements(system, chip, config, work, n, ()))), None)
+    then = f"{enough} wafers would do" if enough else f"nor do {counts.stop - 1} wafers hold it"
+    return (
         f"{config.name} does not fit {system.name}: weights in {DTYPE} are "
-        f"{config.parameters * 2 / 1e9:,.1f} GB before padding, and a request's KV cache and buffers "
-        f"come on top; all cores have {have:,.1f} GB beside code."
+        f"{config.parameters * 2 / 1e9:,.1f} GB, all cores have {have:,.1f} GB beside code, and padding, "
+        f"KV cache and buffers of every phase must fit a core beside its part of them; {then}."
     )
 
 

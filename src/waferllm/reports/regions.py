@@ -96,10 +96,10 @@ class Need:
         """Bytes that each layer adds to a core."""
         return self.weights + self.entry * slots
 
-    def passing(self, slots: int) -> int:
-        """Bytes that a core needs whatever its layers are."""
+    def passing(self, slots: int, tables: int) -> int:
+        """Bytes that a core needs whatever its layers are; only a region with a table uses it."""
         layer = math.ceil(self.buffers + self.buffers_per_slot * (slots - self.slots))
-        return self.activations + max(0, layer, self.end_buffers)
+        return self.activations + max(0, layer, self.end_buffers if tables else 0)
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,18 @@ class Share:
 
 @dataclass(frozen=True)
 class Regions:
-    """A model's layers over the regions of a chip."""
+    """A model's layers over the regions of a chip.
+
+    `ends` regions hold a table: both the first and the last, or one of them where the model goes on on
+    another chip.
+    """
 
     chip: Chip
     grid: Mesh
     layers: int
     tied: bool
     need: Need
+    ends: int = 2
 
     @property
     def available(self) -> int:
@@ -135,7 +140,8 @@ class Regions:
 
     def layers_in_one(self, slots: int, tables: int = 0) -> int:
         """How many layers a region can hold beside so many tables."""
-        free = self.chip.free_per_core_bytes - self.need.passing(slots) - tables * self.need.table
+        free = self.chip.free_per_core_bytes - self.need.passing(slots, tables)
+        free -= tables * self.need.table
         return max(0, free // self.need.layer(slots)) if free >= 0 else -1
 
     def needed(self, slots: int) -> int | None:
@@ -145,7 +151,7 @@ class Regions:
         end, middle = self.layers_in_one(slots, 1), self.layers_in_one(slots)
         if end < 0 or middle < 1:
             return None
-        return 2 + math.ceil(max(0, self.layers - 2 * end) / middle)
+        return self.ends + math.ceil(max(0, self.layers - self.ends * end) / middle)
 
     def row_capacity(self) -> int:
         """The most KV entries per row with which the model still fits the chip; 0 if none."""
@@ -167,38 +173,41 @@ class Regions:
             weights=layers * need.weights + tables * need.table,
             kv=layers * need.entry * slots,
             activations=need.activations,
-            buffers=need.passing(slots) - need.activations,
+            buffers=need.passing(slots, tables) - need.activations,
         )
 
     def on(self, grid: Mesh) -> "Regions":
         """The same model on another grid, roughly: bytes per core scale with 1 / cores."""
         need = self.need.scaled(self.grid.cores / grid.cores)
-        return Regions(self.chip, grid, self.layers, self.tied, need)
+        return replace(self, grid=grid, need=need)
 
     @property
     def _tables_of_one(self) -> int:
-        return 1 if self.tied else 2
+        return 1 if self.tied else self.ends
 
     def fullest(self, regions: int, slots: int) -> tuple[int, int]:
         """(layers, tables) of the region that holds most bytes under the most even spread."""
         middle, end = self.spread(regions, slots)
         if regions == 1:
             return self.layers, self._tables_of_one
-        layer, table = self.need.layer(slots), self.need.table
-        return max((middle * layer, middle, 0), (end * layer + table, end, 1))[1:]
+        return max(self._held(slots, middle, 0), self._held(slots, end, 1))[1:]
+
+    def _held(self, slots: int, layers: int, tables: int) -> tuple[int, int, int]:
+        need = self.need
+        held = layers * need.layer(slots) + tables * need.table + need.passing(slots, tables)
+        return held, layers, tables
 
     def spread(self, regions: int, slots: int) -> tuple[int, int]:
         """Layers of a middle region and of the larger end under the most even spread of bytes."""
         if regions == 1:
             return 0, self.layers
-        layer, table = self.need.layer(slots), self.need.table
 
         def laid(middle: int) -> tuple[int, int]:
-            end = max(0, math.ceil((self.layers - (regions - 2) * middle) / 2))
-            return middle if regions > 2 else 0, end
+            end = max(0, math.ceil((self.layers - (regions - self.ends) * middle) / self.ends))
+            return middle if regions > self.ends else 0, end
 
         def most(spread: tuple[int, int]) -> tuple[int, int, int]:
             middle, end = spread
-            return max((middle * layer, middle, 0), (end * layer + table, end, 1))
+            return max(self._held(slots, middle, 0), self._held(slots, end, 1))
 
         return min((laid(m) for m in range(self.layers + 1)), key=most)

@@ -45,13 +45,18 @@ def read_decode(programs: ModelPrograms) -> dict[str, Reading]:
     ):
         return walked(programs)
     lines = Lines(mesh, at.span, combine)
-    kind = (config, programs.slots, str(jnp.dtype(programs.dtype)), at.span == 1)
+    kind = (one_layer(config), programs.slots, str(jnp.dtype(programs.dtype)), at.span == 1)
     found = {
         "embed": family("embed", *kind),
         "layer": family("layer", *kind, programs.kv),
         "head": family("head", *kind),
     }
     return {name: one.at({n: sizes[n] for n in one.names}, lines) for name, one in found.items()}
+
+
+def one_layer(config: ModelConfig) -> ModelConfig:
+    """The same programs, whatever the number of layers: what readings are kept by."""
+    return replace(config, name="", layers=1)
 
 
 def walked(programs: ModelPrograms) -> dict[str, Reading]:
@@ -61,6 +66,20 @@ def walked(programs: ModelPrograms) -> dict[str, Reading]:
         "layer": read(programs.decode_layer()),
         "head": read(programs.head()),
     }
+
+
+@lru_cache(maxsize=1024)
+def read_prefill(
+    config: ModelConfig, mesh: Mesh, *, chunk: int, capacity: int, dtype: str
+) -> tuple[dict[str, Reading], ModelPrograms]:
+    """The readings of embedding, layer and output for chunks of a prompt, and their programs."""
+    programs = ModelPrograms(config, mesh, chunk=chunk, capacity=capacity, dtype=jnp.dtype(dtype))
+    readings = {
+        "embed": read(programs.embed(programs.chunk)),
+        "layer": read(programs.prefill_layer()),
+        "head": read(programs.head()),
+    }
+    return readings, programs
 
 
 _SIZES = {

@@ -20,14 +20,12 @@ from waferllm.fabric import broadcast
 from waferllm.kernels.gemv import AllReduce
 from waferllm.layout import COLS, ROWS, Blocks, Mesh
 from waferllm.models.config import ModelConfig
-from waferllm.models.programs import ModelPrograms
 from waferllm.plmr import Reading
 from waferllm.plmr.energy import dynamic_j
 from waferllm.plmr.time import time, time_of
-from waferllm.plmr.walk import read
 from waferllm.program import Program, Spec
 from waferllm.reports.regions import Need, Regions
-from waferllm.tune.members import decode_programs, read_decode
+from waferllm.tune.members import decode_programs, one_layer, read_decode, read_prefill
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,12 @@ class Work:
     input_len: int
     output_len: int
     dtype: str
+    chips: int = 1  # in a row, each with the layers of `config`
+
+    @property
+    def ends(self) -> int:
+        """Tables on the chip that holds most: of a row, the first and the last have one each."""
+        return 2 if self.chips == 1 else 1
 
     @property
     def tokens(self) -> int:
@@ -50,7 +54,9 @@ class Work:
 
     @property
     def weight_bytes(self) -> int:
-        return self.config.parameters * self.item_bytes
+        tables = 1 if self.config.tied else 2
+        elsewhere = max(0, tables - self.ends) * self.config.vocab * self.config.hidden
+        return (self.config.parameters - elsewhere) * self.item_bytes
 
     @property
     def kv_bytes(self) -> int:
@@ -162,17 +168,11 @@ def prefills(work: Work, grid: Mesh, share: int) -> Iterator[Prefill]:
     Every chunk is costed as the last, which attends to the whole prompt.
     """
     config, chip = work.config, work.chip
-    programs = ModelPrograms(
-        config, grid, chunk=share * grid.rows, capacity=work.input_len, dtype=jnp.dtype(work.dtype)
+    readings, programs = read_prefill(
+        one_layer(config), grid, chunk=share * grid.rows, capacity=work.input_len, dtype=work.dtype
     )
-    readings = {
-        "embed": read(programs.embed(programs.chunk)),
-        "layer": read(programs.prefill_layer()),
-        "head": read(programs.head()),
-    }
-    regions = Regions(
-        chip, grid, config.layers, config.tied, Need.of(readings, programs.buffer_slots)
-    )
+    need = Need.of(readings, programs.buffer_slots)
+    regions = Regions(chip, grid, config.layers, config.tied, need, work.ends)
     one = costs(readings, config.layers, chip, share * config.hidden, work.dtype)
     for count, spread, core_bytes in _spreads(regions, programs.buffer_slots):
         busy = one.busy(spread, count)
@@ -201,14 +201,16 @@ def decodes(
         )  # fmt: skip
         readings = read_decode(programs)
         slots = programs.row_slots
-        regions = Regions(chip, grid, config.layers, config.tied, Need.of(readings, slots))
+        regions = Regions(
+            chip, grid, config.layers, config.tied, Need.of(readings, slots), work.ends
+        )
         if (regions.needed(slots) or math.inf) > regions.available:
             return  # trees need no memory of their own: no other one fits either
         row = batch * -(-config.hidden // grid.rows)
         one = costs(readings, config.layers, chip, row, work.dtype)
-        for flying in range(1, regions.available + 1):
+        for flying in range(1, work.chips * regions.available + 1):
             for count, spread, core_bytes in _spreads(regions, flying * slots):
-                if flying > count:
+                if flying > work.chips * count:
                     continue
                 yield Decode(
                     grid=grid, tree=tree, kv=kv, batch=batch, regions=count, in_flight=flying,
@@ -235,6 +237,6 @@ def _spreads(regions: Regions, slots: int) -> Iterator[tuple[int, tuple[int, int
     need = regions.need
     for count in range(needed, regions.available + 1):
         layers, tables = regions.fullest(count, slots)
-        held = layers * need.layer(slots) + tables * need.table + need.passing(slots)
+        held = layers * need.layer(slots) + tables * need.table + need.passing(slots, tables)
         if held <= regions.chip.free_per_core_bytes:
             yield count, regions.spread(count, slots), held + regions.chip.reserved_per_core_bytes

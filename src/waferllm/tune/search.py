@@ -104,10 +104,11 @@ def tune(
 
 
 def grids(chip: Chip) -> list[Mesh]:
-    """The grids tried: the wafer cut into equal rectangles, and squares in steps of 30 cores."""
+    """The grids tried: the wafer cut into equal rectangles, and squares of their sides or of 30s."""
     cut = {(chip.grid_rows // i, chip.grid_cols // j) for i in CUTS for j in CUTS}
     side = min(chip.grid_rows, chip.grid_cols)
-    square = {(n, n) for n in range(GRID_STEP, side + 1, GRID_STEP)}
+    sides = {n for pair in cut for n in pair if n <= side}
+    square = {(n, n) for n in (*sides, *range(GRID_STEP, side + 1, GRID_STEP))}
     return [
         Mesh(rows, cols)
         for rows, cols in sorted(cut | square)
@@ -158,9 +159,11 @@ def _questions(
 
 
 def can_hold(work: Work, grid: Mesh) -> bool:
-    """Whether the bare weights are less than the SRAM of all regions of this grid."""
-    room = regions_on(work.chip, grid) * grid.cores * work.chip.free_per_core_bytes
-    return work.weight_bytes <= room
+    """Whether the bare weights fit all regions of this grid, and whole layers the fullest of them."""
+    regions = regions_on(work.chip, grid)
+    room = grid.cores * work.chip.free_per_core_bytes
+    fullest = -(-work.config.layers // regions) * work.config.parameters_per_layer
+    return work.weight_bytes <= regions * room and fullest * work.item_bytes <= room
 
 
 def _shares(work: Work, grid: Mesh) -> Iterator[Prefill]:
