@@ -1,7 +1,7 @@
-"""Keep README.md honest.
+"""Keep README.md and docs/explorer.md honest.
 
-    python tools/readme.py            run its Python blocks, and look up every test it names
-    python tools/readme.py --update   run its console blocks as well, and write what they print
+    python tools/readme.py            run their Python blocks, and look up every test they name
+    python tools/readme.py --update   run their console blocks as well, and write what they print
 
 A console block is one command after `$ `, then its output. Commands run in the repository's root.
 """
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+TEXTS = (ROOT / "README.md", ROOT / "docs" / "explorer.md")
 CONSOLE = re.compile(r"```console\n\$ (.+)\n[^`]*```")
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
@@ -21,18 +21,18 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 COLUMNS = "90"
 
 
-def run_python(readme: str) -> None:
-    """All Python blocks, in order, as one program."""
+def run_python(text: str, name: str) -> None:
+    """All Python blocks of a text, in order, as one program."""
     os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=16"
     names: dict[str, object] = {}
-    for block in PYTHON.findall(readme):
-        exec(compile(block, str(README), "exec"), names)
+    for block in PYTHON.findall(text):
+        exec(compile(block, name, "exec"), names)
 
 
-def missing(readme: str) -> list[str]:
-    """Tests and files that the README names and that are not there."""
-    lost = [link for link in LINK.findall(readme) if not (ROOT / link).exists()]
-    for file, test in TEST.findall(readme):
+def missing(text: str, folder: Path) -> list[str]:
+    """Tests and files that a text names and that are not there."""
+    lost = [link for link in LINK.findall(text) if not (folder / link).exists()]
+    for file, test in TEST.findall(text):
         path = ROOT / file
         if not path.exists() or not re.search(rf"(def|class) {test}\b", path.read_text("utf-8")):
             lost.append(f"{file}::{test}")
@@ -57,14 +57,15 @@ def update(match: re.Match[str]) -> str:
 
 
 def main() -> None:
-    readme = README.read_text("utf-8")
-    if "--update" in sys.argv[1:]:
-        readme = CONSOLE.sub(update, readme)
-        README.write_text(readme, "utf-8")
-    run_python(readme)
-    if lost := missing(readme):
-        raise SystemExit(f"README.md names what is not there: {', '.join(lost)}")
-    print("README.md: its Python blocks run, its links and tests exist")
+    for path in TEXTS:
+        text = path.read_text("utf-8")
+        if "--update" in sys.argv[1:]:
+            text = CONSOLE.sub(update, text)
+            path.write_text(text, "utf-8")
+        run_python(text, path.name)
+        if lost := missing(text, path.parent):
+            raise SystemExit(f"{path.name} names what is not there: {', '.join(lost)}")
+        print(f"{path.name}: its Python blocks run, its links and tests exist")
 
 
 if __name__ == "__main__":
