@@ -158,6 +158,13 @@ def test_every_number_of_every_system_has_a_source(run: Waferllm) -> None:
             assert number["tag"] in ("SEEN", "COMPUTED", "RECALLED", "UNVERIFIED", "ASSUMED")
 
 
+def test_one_user_on_a_phone_is_never_batched(run: Waferllm) -> None:
+    asked = ("explore", "--model=llama3.2-3b", "--workload=mobile-chat", "--json")
+    rows = json.loads(run(*asked, "--systems=phone,phone-pim,h200x8").out)["rows"]
+    assert [row["batch"] for row in rows] == [1, 1, 1]
+    assert not any("DP" in row["sharding"] for row in rows)
+
+
 def test_a_number_of_the_user_is_marked_as_theirs(run: Waferllm) -> None:
     made = json.loads(run("systems", "h200x8", "--set", "hbm.stacks=7", "--json").out)
     assert made["numbers"]["hbm.stacks"]["value"] == 7

@@ -163,6 +163,8 @@ def _asked(work: Workload) -> str:
     for limit, words in ((work.max_ttft_s, "TTFT"), (work.max_tpot_s, "TPOT")):
         if limit < float("inf"):
             parts.append(f"{words} at most {1000 * limit:,.0f} ms")
+    if work.max_requests < float("inf"):
+        parts.append(f"at most {work.max_requests:,.0f} at once")
     return f"Workload (assumed, change with --set workload.KEY=VALUE): {'; '.join(parts)}."
 
 

@@ -102,7 +102,7 @@ def finish(
         chips=system.chips,
         batch=sharding.batch,
         figures=figures,
-        decode_s=_plain(made["decode_s"]),
+        decode_s={} if work.denoise_steps else _plain(made["decode_s"]),
         prefill_s=_plain(made["prefill_s"]),
         cost_usd_per_mtok=_plain(made["cost"]) if has_price else {},
         carbon_g_per_mtok=_known(made["carbon"]),

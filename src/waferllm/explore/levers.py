@@ -64,10 +64,9 @@ def gains(
     good = good & (figures["ttft_s"] <= work.max_ttft_s) & (figures["tpot_s"] <= work.max_tpot_s)
     values = np.where(good & ~np.isnan(figures[metric]), sign * figures[metric], np.inf)
     best = values.min(axis=1)
-    return {
-        words: float((best[0] - best[n]) / abs(best[0]))
-        for n, (words, _, _) in enumerate(LEVERS, 1)
-    }
+    with np.errstate(invalid="ignore"):  # infinite where a price is not known: no gain, NaN
+        gained = (best[0] - best[1:]) / abs(best[0])
+    return {words: float(gain) for (words, _, _), gain in zip(LEVERS, gained, strict=True)}
 
 
 def helps_most(

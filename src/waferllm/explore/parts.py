@@ -113,7 +113,7 @@ PIM: Part = {
 PNM: Part = {
     "pnm.gain": assumed(2, "no figure is published; half of HBM-PIM's 4x", 1.5, 3),
     "pnm.pj_scale": computed(1 / 3.5, "bandwidth per watt 2-5x (Ma & Patterson, table 4)", 0.2, 0.5),
-    "pnm.tflops": assumed(8, "16 times the bandwidth in TB/s: enough for grouped queries", 4, 16),
+    "pnm.tflops": assumed(16, "one stack: some ten operations for each byte that it delivers", 8, 32),
     "pnm.shard_gb": secondary(24, "16-32 GB (Ma & Patterson, table 4)", 16, 32),
 }  # fmt: skip
 

@@ -78,16 +78,17 @@ def search(
         return _wafers(found, work, model, objective, budget or Budget(), advise)
     shape = find_shape(model)
     d, m, w = inputs(found, shape, work)
-    s = grid(shape, found.chips, tuple(batches))
+    batches = tuple(one for one in batches if one <= work.max_requests) or (1,)
+    s = grid(shape, found.chips, batches)
     made = numpy_evaluate(d, m, w, s)
     figures = {key: np.broadcast_to(value, s["tp"].shape) for key, value in made["figures"].items()}
     fitting = (made["fits"]["weights_bytes"] <= 0) & (made["fits"]["kv_bytes"] <= 0)
-    fitting = np.broadcast_to(fitting, s["tp"].shape)
+    fitting = np.broadcast_to(fitting, s["tp"].shape) & (s["dp"] * s["batch"] <= work.max_requests)
     allowed = _allowed(found, shape, work, m, figures, fitting, budget or Budget())
     scores = _scores(figures, objective)
     at = int(np.argmin(np.where(allowed, scores, inf)))
     best = Sharding(**{key: int(value[at]) for key, value in s.items()})
-    more: dict[str, Any] = {"capacity_bound": _held_down(s, at, fitting, tuple(batches))}
+    more: dict[str, Any] = {"capacity_bound": _held_down(s, at, fitting, batches)}
     if advise:
         more["helps_most"] = helps_most(found, shape, work, best, objective, OBJECTIVES, batches)
     return finish(found, shape, work, best, _at(made, at), **more)

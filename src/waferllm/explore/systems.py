@@ -191,7 +191,7 @@ _NAMED: Mapping[str, System] = {
         compose("hbm4-node", "8 B200 dies with 8 HBM4 each", _B200, _FOUR_HBM4, _count(8)),
         compose("hbf-node", "8 B200 dies with 4 HBM4 and 4 HBF each", _B200, _MIXED, _count(8)),
         compose("pnm-node", "8 B200 dies, 8 HBM4 with logic on the base die", _B200, _FOUR_HBM4,
-                PNM, _count(8)),
+                PNM, {"pnm.tflops": assumed(8 * 16, "8 stacks x 16 TFLOP/s", 64, 256)}, _count(8)),
         compose("pim-node", "8 B200 dies, 8 HBM4 with logic in the DRAM", _B200, _FOUR_HBM4, PIM,
                 {"pnm.tflops": computed(8 * 1.2, "8 stacks x 1.2 TFLOPS")}, _count(8)),
         compose("stacked-node", "8 B200 dies under 8 HBM4 each (3D)", _B200, _FOUR_HBM4, _STACKED,
@@ -221,6 +221,8 @@ def system(name: str) -> System:
     chip, count = wanted, 1
     if wanted not in CHIPS and (found := _TIMES.match(wanted)):
         chip, count = found["name"], int(found["count"])
+        if chip not in CHIPS and f"{chip}x" in CHIPS:  # mi300x8: eight MI300X
+            chip = f"{chip}x"
     if chip.partition("@")[0] in WAFERS:
         return _wafers(chip, count)
     if chip not in CHIPS:

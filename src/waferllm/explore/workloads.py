@@ -20,7 +20,8 @@ class Workload:
     `cached_tokens` stand before the prompt and have their KV already (earlier turns, a shared text);
     with `frozen_cache` they change so rarely that flash may hold them. `denoise_steps` > 0 makes a
     diffusion model: every step passes prompt and answer whole, without a cache. `store_gb` is the
-    context that retrieval searches, of which each request reads `retrieved_mb`.
+    context that retrieval searches, of which each request reads `retrieved_mb`. No more than
+    `max_requests` are there at once, in the whole system.
     """
 
     name: str
@@ -38,11 +39,12 @@ class Workload:
     weight_updates_per_year: float = 12.0
     max_ttft_s: float = inf
     max_tpot_s: float = inf
+    max_requests: float = inf
     dtype: str = ""
     kv_dtype: str = ""
 
     def __post_init__(self) -> None:
-        for key in ("prompt_tokens", "output_tokens", "max_ttft_s", "max_tpot_s"):
+        for key in ("prompt_tokens", "output_tokens", "max_ttft_s", "max_tpot_s", "max_requests"):
             if not getattr(self, key) > 0:
                 raise InputError(f"workload {key} = {getattr(self, key)}: expected more than zero.")
         for field in fields(self):
@@ -80,10 +82,11 @@ _ALL = (
              prompt_tokens=1024, output_tokens=512, cached_tokens=16384, max_ttft_s=2.0,
              max_tpot_s=0.05),
     Workload(name="mobile-chat", says="one user on a phone, 4-bit weights", prompt_tokens=512,
-             output_tokens=256, dtype="int4", max_ttft_s=10.0, max_tpot_s=0.2),
+             output_tokens=256, dtype="int4", max_ttft_s=10.0, max_tpot_s=0.2, max_requests=1),
     Workload(name="mobile-rag", says="one user on a phone asks about their own files",
              prompt_tokens=256, output_tokens=256, cached_tokens=4096, frozen_cache=True,
-             store_gb=8.0, retrieved_mb=2.0, dtype="int4", max_ttft_s=10.0, max_tpot_s=0.2),
+             store_gb=8.0, retrieved_mb=2.0, dtype="int4", max_ttft_s=10.0, max_tpot_s=0.2,
+             max_requests=1),
 )  # fmt: skip
 WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in _ALL}
 

@@ -162,7 +162,7 @@ def _figure_json(figure: Figure) -> dict[str, Any]:
 
 
 def ranked(rows: Sequence[Row], key: str) -> tuple[Row, ...]:
-    """Best first by one metric; then those without that figure, then those that do not fit.
+    """Best first by one metric; then those without it, most tokens per second first; then the unfit.
 
     Raises InputError for an unknown metric.
     """
@@ -174,7 +174,8 @@ def ranked(rows: Sequence[Row], key: str) -> tuple[Row, ...]:
         if not row.fits:
             return (2, 0.0)
         value = row.value(key)
-        return (1, 0.0) if value is None else (0, sign * value)
+        speed = row.value("system_tokens_per_s") or 0.0
+        return (1, -speed) if value is None else (0, sign * value)
 
     return tuple(sorted(rows, key=place))
 
