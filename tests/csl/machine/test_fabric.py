@@ -470,3 +470,25 @@ def test_a_wavelet_of_a_simd_operation_carries_two_halves() -> None:
     made.run("quiet")
     np.testing.assert_array_equal(made.state.mem[1, :40], values)
     assert made.state.link_use[0, 4] == 20
+
+
+def test_a_route_changes_in_the_cycle_of_its_instruction_and_not_before() -> None:
+    # Six wavelets are sent, sixty instructions pass, the route is taken away: all six have left by then,
+    # as long as instructions that change routers are not carried out ahead of their time.
+    sent = 1 + np.arange(6)
+    values = sent.astype(np.uint32).view(np.uint16)
+    send = [constant(0, 0), constant(1, 1), vector(Vector.MOV32, in_register(0), in_register(1))]
+    wait = [constant(2, 2)] * 60
+    cut = [constant(2, 2), constant(3, 3), (Op.SET_CONFIG, Kind.U16, 0, 2, 3), END]
+    made = code(
+        [*send, *wait, *cut],
+        dsds=[fabric_out(RED), memory_dsd()],
+        constants=[packed(0, 6), packed(1, 6, 0, 2), 0x7F20 + RED, 0],
+        memory=values,
+        outputs={2: RED},
+    )
+    routes = {(0, 0): {RED: route("RAMP", "EAST")}, (1, 0): {RED: route("WEST", "RAMP")}}
+    ran = machine({(0, 0): made, (1, 0): receiver(6)}, routes)
+    ran.run("quiet")
+    assert ran.state.tx[0, RED, 0] == 0
+    np.testing.assert_array_equal(received(ran, 1, 6), sent)

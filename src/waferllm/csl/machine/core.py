@@ -414,6 +414,9 @@ def execute(s, pe, now, most):
             fault(s, F_TRAP, pe, row, ins[3])
             break
         else:
+            if t > now and (op == SET_CONFIG or op == GET_CONFIG or op == QUEUE_FLUSH):
+                pc -= 1  # routers and queues are seen and changed in the instruction's own cycle
+                break
             cost += _rare(s, pe, ins, row, t)
         t += cost
         if s.fault[0]:
