@@ -186,24 +186,28 @@ CHIPS: Mapping[str, Part] = {
     "a100": chip(
         title="A100 SXM 80", text=_AIC, tflops=(312, 0, 0), memory=(5, 80, 2.039), pj=3.9,
         tdp_w=_w(400, _AIC), usd=secondary(11_500, "8-15K used (mercatus-ai, aimultiple)", 8e3, 15e3),
-        die=(8.26, "N7"), link=(8, 300, "switch"), net_gbps=25, like="A100", is_like=True,
+        die=(8.26, "N7"), link=(8, 300, "switch"), net_gbps=25,
+        sram=(0.04, 0, False), like="A100", is_like=True,
     ),
     "h100": chip(
         title="H100 SXM", text=_AIC, tflops=(989, 1979, 0), memory=(5, 80, 3.35), pj=3.5,
         tdp_w=_w(700, _AIC), usd=secondary(30_000, "25-40K (aiinframap, cliffcenter)", 25e3, 40e3),
-        die=(8.14, "4N"), link=(8, 450, "switch"), net_gbps=50, like="H100", is_like=True,
+        die=(8.14, "4N"), link=(8, 450, "switch"), net_gbps=50,
+        sram=(0.05, 0, False), like="H100", is_like=True,
         all_in_kw=1.37,
     ),
     "h200": chip(
         title="H200 SXM", text=_AIC, tflops=(989, 1979, 0), memory=(6, 141, 4.8), pj=3.5,
         tdp_w=_w(700, _AIC), usd=secondary(35_000, "~35K (aiinframap, cliffcenter)", 30e3, 42e3),
-        die=(8.14, "4N"), link=(8, 450, "switch"), net_gbps=50, like="H200", is_like=True,
+        die=(8.14, "4N"), link=(8, 450, "switch"), net_gbps=50,
+        sram=(0.05, 0, False), like="H200", is_like=True,
         all_in_kw=1.37,
     ),
     "b200": chip(
         title="B200 SXM", text=_AIC, tflops=(2250, 4500, 9000), memory=(8, 180, 8.0), pj=3.5,
         tdp_w=_w(1000, _AIC), usd=secondary(40_000, "~40K; fp4.dev 60-70K, pkb 30-40K", 30e3, 70e3),
-        die=(16.0, "4NP"), link=(8, 900, "switch"), net_gbps=50, like="B200", is_like=True,
+        die=(16.0, "4NP"), link=(8, 900, "switch"), net_gbps=50,
+        sram=(0.1265, 0, False), like="B200", is_like=True,
         all_in_kw=1.71,
     ),
     "b300": chip(
@@ -214,7 +218,8 @@ CHIPS: Mapping[str, Part] = {
     "gb200": chip(
         title="GB200 (per GPU)", text=_AIC, tflops=(2500, 5000, 10000), memory=(8, 186, 8.0), pj=3.5,
         tdp_w=_w(1200, _AIC), usd=secondary(3e6 / 72, "NVL72 at $2-4M / 72", 2e6 / 72, 4e6 / 72),
-        die=(16.0, "4NP"), link=(72, 900, "switch"), net_gbps=100, like="GB200", is_like=True,
+        die=(16.0, "4NP"), link=(72, 900, "switch"), net_gbps=100,
+        sram=(0.126, 0, False), like="GB200", is_like=True,
         all_in_kw=2.10,
     ),
     "gb300": chip(
@@ -235,7 +240,8 @@ CHIPS: Mapping[str, Part] = {
     "mi355x": chip(
         title="MI355X", text=_IXA, tflops=(2516, 5033, 10066), memory=(8, 288, 8.0), pj=3.5,
         tdp_w=_w(1400, _IXA), usd=_NO_PRICE, die=(None, "N3P+N6"), link=(8, 537, "full"),
-        net_gbps=50, like="B200", all_in_kw=2.09,
+        net_gbps=50,
+        sram=(0.256, 0, False), like="B200", all_in_kw=2.09,
     ),
     "tpu-v4": chip(
         title="TPU v4p", text=_SB, tflops=(275, 0, 0), memory=(4, 32, 1.2), pj=3.9,
@@ -255,7 +261,8 @@ CHIPS: Mapping[str, Part] = {
     "tpu-v6e": chip(
         title="TPU v6e", text=_SB, tflops=(918, 1836, 0), memory=(2, 32, 1.638), pj=3.5,
         tdp_w=_NO_POWER, usd=_NO_PRICE, die=(None, "not published"), link=(256, 360, "torus2"),
-        net_gbps=25, like="H100",
+        net_gbps=25,
+        sram=(0.134, 0, False), like="H100",
     ),
     "tpu-v7": chip(
         title="TPU7x Ironwood", text=_SB, tflops=(2307, 4614, 0), memory=(8, 206, 7.38), pj=3.5,

@@ -93,11 +93,11 @@ def all_reduce_s(xp: ModuleType, d: Numbers, n_bytes: Array, p: Array) -> dict[s
 
 
 def all_reduce_best_s(xp: ModuleType, d: Numbers, n_bytes: Array, p: Array) -> Array:
-    """Seconds of the best algorithm for this size; zero for one chip."""
+    """Seconds of the best algorithm for this size, all chips in time; zero for one chip."""
     best = None
     for seconds in all_reduce_s(xp, d, n_bytes, p).values():
         best = seconds if best is None else xp.minimum(best, seconds)
-    return xp.where(p > 1, best + tail_s(xp, d, p), 0.0)
+    return xp.where(p > 1, best, 0.0)
 
 
 def all_reduce_two_level_s(
@@ -105,6 +105,7 @@ def all_reduce_two_level_s(
 ) -> tuple[Array, Array]:
     """Seconds on scale-up links and on the network: reduced inside domains, then across them.
 
+    The latest of all p chips is waited for, on the links if there is one domain, else on the network.
     Across, each chip takes 1/domain of the bytes; recursive doubling or halving-doubling, the cheaper.
     """
     inside = xp.minimum(p, d["link.size"])
@@ -114,8 +115,9 @@ def all_reduce_two_level_s(
     hop_s = d["net.latency_us"] * US
     doubling = bits * (hop_s + share_s)
     halving = 2 * bits * hop_s + 2 * (domains - 1) / domains * share_s
-    across = xp.where(domains > 1, xp.minimum(doubling, halving), 0.0)
-    return all_reduce_best_s(xp, d, n_bytes, inside), across
+    wait = xp.where(p > 1, tail_s(xp, d, p), 0.0)
+    across = xp.where(domains > 1, xp.minimum(doubling, halving) + wait, 0.0)
+    return all_reduce_best_s(xp, d, n_bytes, inside) + xp.where(domains > 1, 0.0, wait), across
 
 
 def exchange_two_level_s(
@@ -127,10 +129,11 @@ def exchange_two_level_s(
     hop_s = d["link.latency_us"] * US * diameter_hops(xp, kind, inside)
     staying = n_bytes * (inside - 1) / p
     link = (
-        d["link.exchange_us"] * US + hop_s + tail_s(xp, d, p)
+        d["link.exchange_us"] * US + hop_s
         + staying * mean_hops(xp, kind, inside) / (d["link.gbps"] * GB * d["link.eff_exchange"])
     )  # fmt: skip
     leaving = n_bytes * (1 - inside / p)
     net = d["net.latency_us"] * US + leaving / (d["net.gbps"] * GB * d["net.eff"])
-    zero = 0.0
-    return xp.where(inside > 1, link, zero), xp.where(p > inside, net, zero)
+    wait = tail_s(xp, d, p)
+    link = link + xp.where(p > inside, 0.0, wait)
+    return xp.where(inside > 1, link, 0.0), xp.where(p > inside, net + wait, 0.0)

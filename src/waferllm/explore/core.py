@@ -12,8 +12,8 @@ replica takes r requests a second: r (t_prefill + output x t_step / batch) = 1. 
 from types import ModuleType
 from typing import Any
 
-from waferllm.explore.economics import dynamic_j, economics
-from waferllm.explore.passes import CAUSES, Pass, peak_flops, run_pass
+from waferllm.explore.economics import HOURS_PER_YEAR, dynamic_j, economics
+from waferllm.explore.passes import CAUSES, Pass, peak_flops, run_pass, slowest, tier_seconds
 from waferllm.explore.placing import (
     GB,
     MB,
@@ -21,12 +21,16 @@ from waferllm.explore.placing import (
     US,
     bandwidth_bytes_per_s,
     capacity_bytes,
+    main_memory,
     over,
     place,
 )
 
 Array = Any
 Numbers = dict[str, Any]
+ENCODER_BYTES = 2.0
+#: Short prompts share a pass up to so many tokens (assumed: an engine's usual budget of one step).
+TOKENS_TOGETHER = 2048.0
 
 
 def evaluate(
@@ -35,17 +39,18 @@ def evaluate(
     """All figures of all designs, in s, bytes, W, USD, g and J; NaN where an input is not published.
 
     Returns groups of arrays: `figures`, `alone` (a token without prompts between), `decode_s` and
-    `prefill_s` (by cause, of one step and of one prompt), `work` (operations and bytes of one chip
+    `prefill_s` (by cause, of one step and of one pass of prompts), `work` (operations and bytes of one chip
     in both, as if one stage held all layers), `held` (bytes by memory), `cost`, `carbon`, `power`,
     `flash`, and `fits` (bytes without a place).
     """
     s = {**s, "kv_cut": xp.minimum(s["tp"], m["kv_shards"])}
     held = _held(xp, d, m, w, s)
-    shares = _shares(xp, held)
+    shares = _shares(xp, d, held)
     step = run_pass(xp, d, m, s, shares, _step(xp, m, w, s))
     prompt = _prompt_pass(xp, d, m, w, s, shares)
-    timed = _timed(xp, d, m, w, s, step, prompt)
-    money = economics(xp, d, m, w, s, step, prompt, timed)
+    timed = _timed(xp, d, m, w, s, step, prompt, _retrieved_s(xp, d, w, held["store"]))
+    each = {**prompt, **_of_one_prompt(prompt, prompts_together(xp, w, s))}
+    money = economics(xp, d, m, w, s, step, each, timed, held)
     homeless = held["homeless"]
     return {
         "figures": {
@@ -64,7 +69,9 @@ def evaluate(
         "flash": money["flash"],
         "work": _work(step, prompt),
         "held": {f"weights_{t}": held["weights"][t] for t in TIERS}
-        | {f"kv_{t}": held["kv"][t] for t in TIERS},
+        | {f"kv_{t}": held["kv"][t] for t in TIERS}
+        | {f"waiting_{t}": held["waiting"][t] for t in ("hbm", "ddr")}
+        | {f"store_{t}": held["store"][t] for t in ("ddr", "hbf", "away")},
         "fits": {"weights_bytes": homeless["weights"], "kv_bytes": homeless["kv"]},
     }
 
@@ -77,13 +84,19 @@ def _work(step: dict[str, Any], prompt: dict[str, Any]) -> dict[str, Array]:
 
 
 def _held(xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers) -> dict[str, Any]:
-    """Bytes of one chip by memory, of the fullest stage and at the end of every answer."""
+    """Bytes of one chip by memory, of the fullest stage and at the end of every answer.
+
+    The first stage of a pipeline holds the embedding and an image encoder, the last the output matrix.
+    """
     stage = stage_share(xp, m, s)
     shards = xp.where(s["ep"] > 1, s["ep"], s["tp"])
     own_experts = xp.where(s["ep"] > 1, xp.ceil(m["experts"] / s["ep"]), m["experts"] / shards)
     routed = m["moe_layers"] * m["expert_params"] * m["expert_bytes_per_param"]
-    tables = m["table_bytes"] / s["tp"] / xp.minimum(s["pp"], 2.0)
-    weights = (m["dense_bytes"] / s["tp"] + own_experts * routed) * stage + tables
+    first = m["table_bytes"] - m["head_bytes"] + ENCODER_BYTES * w["encoder_params"]
+    tables = xp.where(
+        s["pp"] > 1, xp.maximum(first, m["head_bytes"]), first + m["head_bytes"]
+    )  # fmt: skip
+    weights = (m["dense_bytes"] / s["tp"] + own_experts * routed) * stage + tables / s["tp"]
     each = stage / s["kv_cut"] / s["cp"] * m["kv_layer_bytes"]
     full, windowed = m["layers"] - m["windowed_layers"], m["windowed_layers"]
     cached, fresh = w["cached"], w["prompt"] + w["output"]
@@ -93,8 +106,10 @@ def _held(xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers) -> dic
         + windowed * xp.minimum(fresh + cached, m["window"])
     )  # fmt: skip
     frozen = s["batch"] * each * full * cached * w["frozen"]
-    made = place(xp, d, weights, live, frozen)
-    return {**made, "all_weights": weights, "all_kv": live + frozen}
+    return place(
+        xp, d, weights=weights, live=live, frozen=frozen, waiting=w["waiting"] * live,
+        store=w["store_gb"] * GB / d["chip.count"],
+    )  # fmt: skip
 
 
 def stage_share(xp: ModuleType, m: Numbers, s: Numbers) -> Array:
@@ -102,16 +117,16 @@ def stage_share(xp: ModuleType, m: Numbers, s: Numbers) -> Array:
     return xp.ceil(m["layers"] / s["pp"] - 1e-6) / m["layers"]
 
 
-def _shares(xp: ModuleType, held: dict[str, Any]) -> dict[str, dict[str, Array]]:
-    """By memory, of what found a place; what did not is counted in the last that could hold it."""
+def _shares(xp: ModuleType, d: Numbers, held: dict[str, Any]) -> dict[str, dict[str, Array]]:
+    """By memory, of what found a place; what did not is counted as if the main memory held it."""
+    main = main_memory(xp, d)
 
-    def of(kind: str, last: str) -> dict[str, Array]:
-        parts = dict(held[kind])
-        parts[last] = parts[last] + held["homeless"][kind]
+    def of(kind: str) -> dict[str, Array]:
+        parts = {tier: held[kind][tier] + main[tier] * held["homeless"][kind] for tier in TIERS}
         total = sum(parts.values())
         return {tier: over(xp, parts[tier], total) for tier in TIERS}
 
-    return {"weights": of("weights", "hbm"), "kv": of("kv", "hbm")}
+    return {"weights": of("weights"), "kv": of("kv")}
 
 
 def _step(xp: ModuleType, m: Numbers, w: Numbers, s: Numbers) -> Pass:
@@ -130,29 +145,63 @@ def _step(xp: ModuleType, m: Numbers, w: Numbers, s: Numbers) -> Pass:
 def _prompt_pass(
     xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers, shares: dict[str, Any]
 ) -> dict[str, Any]:
-    """A prompt's pass; of a diffusion model every denoising pass of prompt and answer, both ways."""
+    """A pass of prompts; of a diffusion model every denoising pass of a batch, all tokens seeing all."""
     diffuses = w["steps"] > 0
+    together = prompts_together(xp, w, s)
     fresh = w["prompt"] + xp.where(diffuses, w["output"], 0.0)
     seen = w["cached"] + xp.where(diffuses, fresh, fresh / 2)
+    tokens, kept = together * fresh, together * (w["cached"] + fresh)
     made = run_pass(
         xp, d, m, s, shares,
         Pass(
-            tokens=fresh, head_tokens=xp.where(diffuses, fresh, 1.0),
-            pairs_full=fresh * seen, pairs_windowed=fresh * xp.minimum(seen, m["window"]),
-            kv_full=w["cached"] + fresh,
-            kv_windowed=xp.minimum(w["cached"] + fresh, m["window"]),
+            tokens=tokens, head_tokens=xp.where(diffuses, together * w["output"], together),
+            pairs_full=tokens * seen, pairs_windowed=tokens * xp.minimum(seen, m["window"]),
+            kv_full=kept, kv_windowed=xp.minimum(kept, together * m["window"]),
             score_flops=m["score_flops_prefill"],
         ),
     )  # fmt: skip
-    times = xp.maximum(w["steps"], 1.0)
-    reach, _ = peak_flops(xp, d, m)
-    encoder_flops = 2 * w["encoder_params"] * w["encoder_tokens"] / s["tp"] / s["cp"]
-    causes = {name: times * value for name, value in made["causes"].items()}
-    causes["compute"] = causes["compute"] + encoder_flops / reach
+    times, encoder = xp.maximum(w["steps"], 1.0), _encoder(xp, d, w, s, shares, together)
+    causes = {name: times * value + encoder["causes"].get(name, 0.0)
+              for name, value in made["causes"].items()}  # fmt: skip
     scaled = {key: times * made[key] for key in ("near_bytes", "flops", "link_bytes", "net_bytes")}
-    scaled["flops"] = scaled["flops"] + encoder_flops
-    tiers = {tier: times * value for tier, value in made["bytes"].items()}
+    scaled["flops"] = scaled["flops"] + encoder["flops"]
+    tiers = {tier: times * value + encoder["bytes"][tier] for tier, value in made["bytes"].items()}
     return {**made, **scaled, "bytes": tiers, "causes": causes, "seconds": sum(causes.values())}
+
+
+def _of_one_prompt(made: dict[str, Any], together: Array) -> dict[str, Any]:
+    """A prompt's part of what its pass computes, reads and sends."""
+    shared = ("near_bytes", "flops", "link_bytes", "net_bytes")
+    tiers = {tier: value / together for tier, value in made["bytes"].items()}
+    return {"bytes": tiers, **{key: made[key] / together for key in shared}}
+
+
+def prompts_together(xp: ModuleType, w: Numbers, s: Numbers) -> Array:
+    """Prompts of one pass: as many as make it worth its weights, of those in flight.
+
+    A diffusion model's pass takes its whole microbatch, prompts and answers.
+    """
+    worth = xp.minimum(s["batch"], xp.floor(TOKENS_TOGETHER / w["prompt"]))
+    all_in_flight = s["batch"] / s["pp"]
+    return xp.maximum(xp.where(w["steps"] > 0, all_in_flight, worth), 1.0)
+
+
+def _encoder(
+    xp: ModuleType,
+    d: Numbers,
+    w: Numbers,
+    s: Numbers,
+    shares: dict[str, Any],
+    together: Array,
+) -> dict[str, Any]:
+    """An image encoder in 16 bits, once a pass: its weights are read, its tokens computed."""
+    held = ENCODER_BYTES * w["encoder_params"] / s["tp"]
+    moved = {tier: shares["weights"][tier] * held for tier in TIERS}
+    flops = 2 * w["encoder_params"] * w["encoder_tokens"] * together / s["tp"] / s["cp"]
+    reach = d["chip.tflops_16"] * d["chip.gemm_eff_16"] * 1e12
+    seconds = tier_seconds(xp, d, moved, d["hbm.eff_16"])
+    _, causes = slowest(xp, {"compute": flops / reach, **seconds})
+    return {"causes": causes, "bytes": moved, "flops": flops}
 
 
 def _throttled(xp: ModuleType, d: Numbers, made: dict[str, Any], m: Numbers) -> Array:
@@ -172,16 +221,22 @@ def _timed(
     s: Numbers,
     step: dict[str, Any],
     prompt: dict[str, Any],
+    retrieved_s: Array,
 ) -> dict[str, Any]:
-    """Seconds of a token and of a prompt, and requests per second of the whole system."""  # fmt: skip
+    """Seconds of a token and of a prompt, and requests per second of the whole system.
+
+    TTFT is that of an idle queue: a prompt waits for the step that runs, not for other prompts.
+    """  # fmt: skip
     decode = {**step["causes"], "power": _throttled(xp, d, step, m)}
+    decode = {name: xp.where(w["steps"] > 0, 0.0, value) for name, value in decode.items()}
     prefill = {**prompt["causes"], "power": _throttled(xp, d, prompt, m)}
     stage = stage_share(xp, m, s)
     step_s, prompt_s = sum(decode.values()), sum(prefill.values())
     hop = _stage_hop_s(xp, d, m, s, xp.maximum(s["batch"] / s["pp"], 1.0) / s["cp"])
     prompt_hop = _stage_hop_s(xp, d, m, s, w["prompt"] / s["cp"])
     token_s = s["pp"] * (step_s * stage + hop)
-    prompt_busy_s = prompt_s * stage + prompt_hop
+    together = prompts_together(xp, w, s)
+    prompt_busy_s = (prompt_s * stage + prompt_hop) / together
     pass_s = prompt_s + (s["pp"] - 1) * prompt_hop
     token_s = xp.where(w["steps"] > 0, 0.0, token_s)
     replica = s["tp"] * s["pp"] * s["cp"]
@@ -193,25 +248,44 @@ def _timed(
     )
     moved_s = _kv_move_s(xp, d, m, w, s)
     blocked = s["batch"] * prompt_busy_s / w["output"]
-    retrieved_s = w["retrieved_mb"] * MB / slow_bandwidth(xp, d)
     tpot_s = token_s + xp.where(apart, 0.0, blocked)
     wait_s = xp.where(apart, moved_s, token_s) + retrieved_s
     ttft_s = pass_s + wait_s
     return {
         "token_s": xp.where(w["steps"] > 0, ttft_s / w["output"], token_s),
         "ttft_s": ttft_s,
-        "tpot_s": xp.where(w["steps"] > 0, (ttft_s + blocked) / w["output"], tpot_s),
-        "requests_per_s": xp.where(apart, pools, alone),
-        "decode_s": decode | {"network": decode["network"] + s["pp"] * hop},
+        "tpot_s": xp.where(w["steps"] > 0, ttft_s / w["output"], tpot_s),
+        "requests_per_s": xp.where(apart, pools, alone) * availability(xp, d, replica),
+        "decode_s": decode
+        | {"network": decode["network"] + xp.where(w["steps"] > 0, 0.0, s["pp"] * hop)},
         "prefill_s": prefill | {"network": prefill["network"] + (s["pp"] - 1) * prompt_hop},
     }
 
 
-def slow_bandwidth(xp: ModuleType, d: Numbers) -> Array:
-    """Bytes per second of the memory that a context store lives in: flash, else DDR, else the network."""
+def availability(xp: ModuleType, d: Numbers, replica: Array) -> Array:
+    """Share of time in which a replica works: any chip that fails stops it, a spare takes its place.
+
+    Without a spare the replica waits for the repair; failures are taken as rare and independent.
+    """
+    hours = xp.where(d["chip.spares"] > 0, d["tail.swap_minutes"] / 60, d["tail.repair_hours"])
+    down = replica * d["tail.failures_per_year"] * hours / HOURS_PER_YEAR
+    return 1 / (1 + down)
+
+
+def _retrieved_s(xp: ModuleType, d: Numbers, w: Numbers, store: dict[str, Array]) -> Array:
+    """What a request reads of its context store, from the memories of one chip that hold it."""
     speed = bandwidth_bytes_per_s(xp, d)
-    slow = xp.where(speed["ddr"] > 0, speed["ddr"], d["net.gbps"] * GB)
-    return xp.where(speed["hbf"] > 0, speed["hbf"], slow)
+    rates = {"hbf": speed["hbf"], "ddr": speed["ddr"], "away": d["net.gbps"] * GB * d["net.eff"]}
+    waits = {"hbf": d["hbf.latency_us"], "ddr": 0.0, "away": d["net.latency_us"]}
+    total = sum(store.values())
+    read = w["retrieved_mb"] * MB
+    # nothing kept here: what is read comes over the network
+    parts = {"hbf": over(xp, store["hbf"], total), "ddr": over(xp, store["ddr"], total)}
+    parts["away"] = 1 - parts["hbf"] - parts["ddr"]
+    return sum(
+        over(xp, parts[t] * read, rates[t]) + xp.where(parts[t] * read > 0, waits[t], 0.0) * US
+        for t in rates
+    )
 
 
 def _stage_hop_s(xp: ModuleType, d: Numbers, m: Numbers, s: Numbers, tokens: Array) -> Array:
@@ -225,7 +299,9 @@ def _stage_hop_s(xp: ModuleType, d: Numbers, m: Numbers, s: Numbers, tokens: Arr
 
 def _kv_move_s(xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers) -> Array:
     """A prompt's KV goes from the prefill pool to the decode pool, every chip sending its part."""
-    part = w["prompt"] * m["layers"] * m["kv_layer_bytes"] / (s["kv_cut"] * s["cp"] * s["pp"])
+    full = m["layers"] - m["windowed_layers"]
+    layers = full * w["prompt"] + m["windowed_layers"] * xp.minimum(w["prompt"], m["window"])
+    part = layers * m["kv_layer_bytes"] / (s["kv_cut"] * s["cp"] * s["pp"])
     inside = s["tp"] * s["pp"] * s["cp"] * s["dp"] + s["prefill_chips"] <= d["link.size"]
     link = d["link.latency_us"] * US + part / (d["link.gbps"] * GB)
     net = d["net.latency_us"] * US + part / (d["net.gbps"] * GB * d["net.eff"])

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from waferllm.explore.passes import peak_flops
-from waferllm.explore.placing import GB, MB, TIERS
+from waferllm.explore.placing import GB, MB, TIERS, over
 
 Array = Any
 Numbers = dict[str, Any]
@@ -59,6 +59,7 @@ def economics(
     step: dict[str, Any],
     prompt: dict[str, Any],
     timed: dict[str, Any],
+    held: dict[str, Any],
 ) -> dict[str, dict[str, Array]]:
     """Power, cost and carbon of the system, and figures for each token."""  # fmt: skip
     power = average_power(xp, d, m, w, s, step, prompt, timed)
@@ -83,7 +84,7 @@ def economics(
         "cost": {name: value / mtok for name, value in cost.items()},
         "carbon": {name: 1000 * value / mtok for name, value in carbon.items()},
         "power": power,
-        "flash": flash_life(xp, d, m, w, timed),
+        "flash": flash_life(xp, d, m, w, s, timed, held),
     }
 
 
@@ -158,19 +159,28 @@ def yearly_kg(d: Numbers, average_w: Array) -> dict[str, Array]:
 
 
 def flash_life(
-    xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, timed: dict[str, Any]
+    xp: ModuleType,
+    d: Numbers,
+    m: Numbers,
+    w: Numbers,
+    s: Numbers,
+    timed: dict[str, Any],
+    held: dict[str, Any],
 ) -> dict[str, Array]:
     """Years until flash wears out: capacity x endurance / (bytes written x amplification).
 
-    `years` writes new weights and the turnover of the context store; `years_if_live_kv` also the KV of
-    every token, which is why it may not live there. `buffer_mb_needed` is 2 x bandwidth x latency.
-    Source of the formula: Baek (arXiv 2609.25782).
-    """
+    `years` writes what flash holds: every replica's copy of the weights at each update, frozen KV and
+    the context store once a turnover; `years_if_live_kv` also the KV of every token, which is why it
+    may not live there. `load_s` is one update of the weights at write bandwidth, `buffer_mb_needed`
+    2 x bandwidth x latency. Source of the formula: Baek (arXiv 2609.25782).
+    """  # fmt: skip
     chips = d["chip.count"]
     capacity = chips * d["hbf.stacks"] * d["hbf.gb"] * GB
-    weights = m["stored_bytes"] * w["updates_per_year"]
-    store = w["store_gb"] * GB * 365 / xp.maximum(w["store_days"], 1e-9)
-    slow = (weights + store) / SECONDS_PER_YEAR
+    used = s["tp"] * s["pp"] * s["cp"] * s["dp"] + s["prefill_chips"]
+    weights = used * held["weights"]["hbf"]
+    turned = used * held["kv"]["hbf"] + chips * held["store"]["hbf"]
+    turnovers = 365 / xp.maximum(w["store_days"], 1e-9)
+    slow = (weights * w["updates_per_year"] + turned * turnovers) / SECONDS_PER_YEAR
     kv_token = m["layers"] * m["kv_layer_bytes"]
     live = timed["requests_per_s"] * (w["prompt"] + w["output"]) * kv_token * d["site.load"]
     budget = capacity * d["hbf.pe_cycles"] / d["hbf.waf"] / SECONDS_PER_YEAR
@@ -178,6 +188,7 @@ def flash_life(
     return {
         "years": budget / xp.maximum(slow, 1e-9),
         "years_if_live_kv": budget / xp.maximum(slow + live, 1e-9),
+        "load_s": over(xp, held["weights"]["hbf"], d["hbf.stacks"] * d["hbf.write_gbps"] * GB),
         "live_kv_of_write_bandwidth": xp.where(write > 0, live / xp.maximum(write, 1.0), 0.0),
         "buffer_mb_needed": 2 * d["hbf.gbps"] * GB * d["hbf.latency_us"] * 1e-6 / MB,
     }

@@ -23,6 +23,7 @@ from waferllm.units import GB
 ROUNDING = 1e-9
 Grouped = dict[str, dict[str, Any]]
 MIN_FLASH_YEARS = 5.0
+LEAST_SLOWING = 0.01
 
 
 def inputs(
@@ -111,7 +112,7 @@ def finish(
         work=_plain(made["work"]),
         flash=flash,
         recalled=used_recalled(system),
-        warnings=tuple(_warnings(system, shape, work, sharding, flash)),
+        warnings=tuple(_warnings(system, shape, work, sharding, flash, made)),
         **more,
     )
 
@@ -135,7 +136,8 @@ def ranges(
 ) -> dict[str, tuple[float, float]]:
     """Low and high of every figure: each uncertain input at both ends, deviations added in quadrature.
 
-    Inputs are taken as independent; the figure itself uses their values.
+    Inputs are taken as independent; the figure itself uses their values. An end at which memory does
+    not hold the batch counts as no deviation, for a smaller batch would be chosen there.
     """
     d, m, w = inputs(system, shape, work)
     keys = system.ranged
@@ -144,8 +146,10 @@ def ranges(
         row = np.full(count, d[key])
         row[1 + 2 * n : 3 + 2 * n] = system.number(key).ends
         d[key] = row
-    made = numpy_evaluate(d, m, w, sharding.values())["figures"]
-    return {key: quadrature(np.broadcast_to(value, (count,))) for key, value in made.items()}
+    made = numpy_evaluate(d, m, w, sharding.values())
+    fits = np.broadcast_to(sum(made["fits"].values()) <= 0, (count,))
+    ends = {key: np.broadcast_to(value, (count,)) for key, value in made["figures"].items()}
+    return {key: quadrature(np.where(fits, value, value[0])) for key, value in ends.items()}
 
 
 def quadrature(values: np.ndarray[Any, Any]) -> tuple[float, float]:
@@ -181,15 +185,30 @@ def _why_missing(key: str, system: System) -> str:
 
 
 def _warnings(
-    system: System, shape: Shape, work: Workload, sharding: Sharding, flash: Mapping[str, float]
+    system: System,
+    shape: Shape,
+    work: Workload,
+    sharding: Sharding,
+    flash: Mapping[str, float],
+    arrays: Grouped,
 ) -> list[str]:
     made = []
+    for phase in ("decode", "prefill"):
+        times = _plain(arrays[f"{phase}_s"])
+        if times["power"] > LEAST_SLOWING * sum(times.values()):
+            share = 1 - times["power"] / sum(times.values())
+            made.append(f"cooling of {system['chip.thermal_w']:,.0f} W holds {phase} to {share:.0%}"
+                        " of its speed.")  # fmt: skip
     dtype = formats(shape, work)[0]
     if dtype in ("fp8", "int8") and not system["chip.tflops_8"]:
         made.append("no 8-bit arithmetic: weights are unpacked to 16 bits.")
     idle = system.chips - sharding.chips
     if idle:
         made.append(f"{idle} of {system.chips} chips stand idle.")
+    if work.store_gb and (away := float(arrays["held"]["store_away"]) * system.chips / GB) > 1e-6:
+        made.append(
+            f"{away:,.0f} GB of the context store have no place and are read over the network."
+        )
     if flash:
         made += _flash_warnings(system, flash)
     return made

@@ -171,6 +171,9 @@ FIELDS: dict[str, Quantity] = {
     "tail.probability": _q("", "chance that one chip is late in one collective"),
     "tail.delay_us": _q("us", "how late"),
     "tail.timeout_us": _q("us", "after which the others go on without it"),
+    "tail.failures_per_year": _q("", "failures of one accelerator that stop its replica"),
+    "tail.repair_hours": _q("h", "a replica stands still without a spare"),
+    "tail.swap_minutes": _q("min", "a spare takes to replace an accelerator"),
     "host.w": _q("W", "host, NIC, fans and switches for each accelerator"),
     "host.usd": _q("USD", "host, network and storage for each accelerator"),
     "host.kg": _q("kgCO2e", "embodied carbon of host and network for each accelerator"),
@@ -192,6 +195,10 @@ SHARES = tuple(
 )  # fmt: skip
 
 
+#: Yes or no.
+SWITCHES = ("sram.holds", "link.reduces")
+
+
 def check(key: str, value: object) -> float:
     """The value as a float. Raises InputError for an unknown key or a value that cannot be."""
     if key not in FIELDS:
@@ -199,6 +206,8 @@ def check(key: str, value: object) -> float:
     spec = FIELDS[key]
     number = int(value) if spec.whole and isinstance(value, float) and value.is_integer() else value
     spec.check(key, number)
+    if key in SWITCHES and float(number) not in (0, 1):  # pyright: ignore[reportArgumentType]
+        raise InputError(f"{key} = {value} cannot be; expected 0 (no) or 1 (yes).")
     if key in SHARES and float(number) > 1:  # pyright: ignore[reportArgumentType]
         raise InputError(f"{key} = {value} cannot be; expected a share between 0 and 1.")
     return float(number)  # pyright: ignore[reportArgumentType]

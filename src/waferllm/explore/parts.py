@@ -110,10 +110,11 @@ PIM: Part = {
     "pnm.tflops": secondary(1.2, "HBM-PIM: 1.2 TFLOPS a stack"),
     "pnm.shard_gb": secondary(0.048, "32-64 MB banks (Ma & Patterson, table 4)", 0.032, 0.064),
 }  # fmt: skip
+#: Operations of logic near memory for each byte of its bus: enough for eight grouped queries.
+PNM_FLOP_PER_BYTE = assumed(16, "no figure is published; 8 queries a key at twice the bus", 8, 32)
 PNM: Part = {
     "pnm.gain": assumed(2, "no figure is published; half of HBM-PIM's 4x", 1.5, 3),
     "pnm.pj_scale": computed(1 / 3.5, "bandwidth per watt 2-5x (Ma & Patterson, table 4)", 0.2, 0.5),
-    "pnm.tflops": assumed(16, "one stack: some ten operations for each byte that it delivers", 8, 32),
     "pnm.shard_gb": secondary(24, "16-32 GB (Ma & Patterson, table 4)", 16, 32),
 }  # fmt: skip
 
@@ -127,12 +128,18 @@ SITE: Part = {
     "site.building_years": recalled(17.5, "The Datacenter as a Computer: 15-20 years", 15, 20),
     "site.opex_share": computed(0.01, "staff $0.5K of $48.6K a year (doc 54102076408)", 0.005, 0.03),
     "site.load": secondary(0.85, "85 % load in the GB300 example", 0.5, 1.0),
+    "tail.failures_per_year": recalled(
+        0.17, "Llama 3 report: 419 unexpected stops of 16,384 H100 in 54 days", 0.05, 0.3
+    ),
+    "tail.repair_hours": assumed(24, "a day until a part is replaced", 4, 72),
+    "tail.swap_minutes": assumed(10, "to load weights and join the group", 2, 30),
 }  # fmt: skip
 PHONE_SITE: Part = {
     **SITE,
     "site.pue": assumed(1.0, "no building"),
     "site.usd_per_kwh": assumed(0.17, "a household's electricity", 0.1, 0.4),
     "site.building_usd_per_w": assumed(0, "no building"),
+    "tail.failures_per_year": assumed(0, "a phone that fails is another phone"),
     "site.load": assumed(0.02, "half an hour a day", 0.005, 0.1),
     "site.chips_per_rack": assumed(1, "one device"),
 }

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from waferllm.explore.collectives import all_reduce_two_level_s, exchange_two_level_s
-from waferllm.explore.placing import GB, TIERS, US, bandwidth_bytes_per_s, over
+from waferllm.explore.placing import GB, TIERS, US, bandwidth_bytes_per_s, main_memory, over
 
 Array = Any
 Numbers = dict[str, Any]
@@ -47,6 +47,14 @@ def peak_flops(xp: ModuleType, d: Numbers, m: Numbers) -> tuple[Array, Array]:
     reach = m["in_16"] * reach_16 + m["in_8"] * reach_8 + m["in_4"] * reach_4
     full = m["in_16"] * full_16 + m["in_8"] * full_8 + m["in_4"] * full_4
     return reach * 1e12, full * 1e12
+
+
+def attention_flops(xp: ModuleType, d: Numbers, m: Numbers) -> Array:
+    """Reachable operations per second of scores: in 8 bits where the cache is, else in 16."""
+    reach_16 = d["chip.tflops_16"] * d["chip.gemm_eff_16"]
+    reach_8 = d["chip.tflops_8"] * d["chip.gemm_eff_8"]
+    has_8 = (m["kv_in_8"] > 0) & (d["chip.tflops_8"] > 0)
+    return xp.where(has_8, reach_8, reach_16) * 1e12
 
 
 def memory_eff(d: Numbers, m: Numbers) -> Array:
@@ -106,15 +114,14 @@ def near_memory(
 def group(
     xp: ModuleType,
     d: Numbers,
-    m: Numbers,
     bytes_by_tier: dict[str, Array],
     flops: Array,
     hbm_eff: Array,
     vectors_bytes: Array,
     operands: Array,
+    reach: Array,
 ) -> tuple[Array, dict[str, Array], Array]:
     """Seconds of products or of attention, by cause, and the share of DRAM bytes read near memory."""
-    reach, _ = peak_flops(xp, d, m)
     seconds = tier_seconds(xp, d, bytes_by_tier, hbm_eff)
     total, causes = slowest(xp, {"compute": flops / reach, **seconds})
     in_dram = bytes_by_tier["hbm"] + bytes_by_tier["ddr"]
@@ -168,10 +175,8 @@ def run_pass(
     Counts all layers as if one stage held them; a pipeline divides them among its stages.
     """
     reads = _weights(xp, m, s, p)
-    n_vectors = own_tokens(xp, s, p.tokens) * ACTIVATION_BYTES * (
-        (m["dense_params"] + m["moe_layers"] * m["experts_per_token"] * m["expert_params"])
-        / m["hidden"] + 4 * m["layers"] * m["hidden"]
-    ) / s["tp"]  # fmt: skip
+    vectors = _vectors(xp, m, s, p, reads["drawn"])
+    reach, _ = peak_flops(xp, d, m)
     pages = (7 * m["layers"] + 3 * m["moe_layers"] * reads["touched"]) * d["hbf.page_bytes"]
     eff = memory_eff(d, m)
     dense = _split(shares["weights"], reads["dense_bytes"])
@@ -180,15 +185,18 @@ def run_pass(
     attended = _attended(m, s, p)
     cache = _split(shares["kv"], attended["bytes"])
     groups = [
-        group(xp, d, m, dense, reads["dense_flops"], eff, n_vectors, m["layers"]),
-        group(xp, d, m, expert, reads["expert_flops"], eff, 0 * n_vectors,
-              xp.maximum(m["moe_layers"] * reads["touched"], 1.0)),
-        group(xp, d, m, cache, attended["flops"], d["hbm.eff_kv"],
+        group(xp, d, dense, reads["dense_flops"], eff, vectors["dense"], m["layers"], reach),
+        group(xp, d, expert, reads["expert_flops"], eff, vectors["expert"],
+              xp.maximum(m["moe_layers"] * reads["touched"], 1.0), reach),
+        group(xp, d, cache, attended["flops"], d["hbm.eff_kv"],
               p.tokens * m["hidden"] * 2 * ACTIVATION_BYTES * m["layers"] / s["tp"] / s["cp"],
-              m["layers"] * xp.maximum(p.tokens, 1.0)),
+              m["layers"] * xp.maximum(p.tokens, 1.0), attention_flops(xp, d, m)),
     ]  # fmt: skip
+    passing = _passing(xp, d, vectors["elementwise"], m["layers"])
     sent = _sent(xp, d, m, s, p)
     causes = {name: sum(made[1][name] for made in groups) for name in ("compute", *TIERS)}
+    for tier, seconds in tier_seconds(xp, d, passing, d["hbm.eff_kv"]).items():
+        causes[tier] = causes[tier] + seconds
     fixed = m["kernels"] * d["chip.kernel_us"] + d["chip.step_us"]
     fixed = fixed + m["products"] * (
         m["in_8"] * d["chip.gemm_8_us"] + m["in_4"] * d["chip.gemm_4_us"]
@@ -204,7 +212,7 @@ def run_pass(
     return {
         "causes": causes,
         "seconds": sum(causes.values()),
-        "bytes": {tier: dense[tier] + expert[tier] + cache[tier] for tier in TIERS},
+        "bytes": {tier: dense[tier] + expert[tier] + cache[tier] + passing[tier] for tier in TIERS},
         "near_bytes": sum(
             share * (held["hbm"] + held["ddr"])
             for share, held in zip(near, (dense, expert, cache), strict=True)
@@ -213,6 +221,31 @@ def run_pass(
         "link_bytes": sent["link_bytes"],
         "net_bytes": sent["net_bytes"],
     }
+
+
+def _vectors(xp: ModuleType, m: Numbers, s: Numbers, p: Pass, drawn: Array) -> dict[str, Array]:
+    """Bytes of activations of one chip: in and out of dense and expert products, and of what is between.
+
+    A product of m x k by k x n has k and n of them a token, which sum to parameters / hidden and the
+    hidden vector at one end. Norms pass the hidden vector four times (residual in and out, itself in
+    and out), twice a layer; rotation and activation pass what the products gave and take.
+    """  # fmt: skip
+    tokens = own_tokens(xp, s, p.tokens) * ACTIVATION_BYTES
+    shards = xp.where(s["ep"] > 1, s["ep"], s["tp"])
+    drawn = drawn * m["moe_layers"] * ACTIVATION_BYTES / shards
+    inner, expert_inner = m["dense_params"] / m["hidden"], m["expert_params"] / m["hidden"]
+    return {
+        "dense": tokens * (inner + 4 * m["layers"] * m["hidden"]) / s["tp"],
+        "expert": drawn * (expert_inner + 2 * m["hidden"]),
+        "elementwise": tokens * (inner / s["tp"] + 8 * m["layers"] * m["hidden"])
+        + drawn * expert_inner,
+    }
+
+
+def _passing(xp: ModuleType, d: Numbers, moved: Array, layers: Array) -> dict[str, Array]:
+    """Activations by memory: what of one layer's does not stay on the chip passes the main one."""
+    out = xp.maximum(moved - layers * d["sram.gb"] * GB, 0.0)
+    return {tier: share * out for tier, share in main_memory(xp, d).items()}
 
 
 def _weights(xp: ModuleType, m: Numbers, s: Numbers, p: Pass) -> dict[str, Array]:
@@ -225,6 +258,7 @@ def _weights(xp: ModuleType, m: Numbers, s: Numbers, p: Pass) -> dict[str, Array
     drawn = grouped * m["experts_per_token"] * busiest(xp, m, s, grouped)
     return {
         "touched": touched,
+        "drawn": drawn,
         "dense_bytes": (m["dense_bytes"] + m["head_bytes"]) / s["tp"],
         "dense_flops": 2 * (tokens * m["dense_params"] + own_tokens(xp, s, p.head_tokens) * m["head_params"])
         / s["tp"],

@@ -2,7 +2,9 @@
 
     live KV        SRAM (where it holds data), HBM, DDR; never flash, which it would wear out
     frozen KV      flash first, else as live KV
+    waiting KV     of sessions between two turns: DDR first, else HBM; never flash
     weights        what is left of SRAM; HBM and flash side by side, so that both end together; DDR last
+    store          what retrieval searches: what is left of flash, then of DDR; the rest over the network
 
 All functions take the array module `xp` and arrays of designs.
 """
@@ -51,6 +53,13 @@ def bandwidth_bytes_per_s(xp: ModuleType, d: Numbers) -> dict[str, Array]:
     }
 
 
+def main_memory(xp: ModuleType, d: Numbers) -> dict[str, Array]:
+    """1 for the memory that activations pass through: DRAM stacks, else other DRAM, else SRAM."""
+    hbm = xp.where(d["hbm.stacks"] > 0, 1.0, 0.0)
+    ddr = (1 - hbm) * xp.where(d["ddr.devices"] > 0, 1.0, 0.0)
+    return {"sram": (1 - hbm) * (1 - ddr), "hbm": hbm, "ddr": ddr, "hbf": 0.0 * hbm}
+
+
 def _pour(
     xp: ModuleType, amount: Array, room: dict[str, Array], order: tuple[str, ...]
 ) -> tuple[dict[str, Array], Array]:
@@ -64,23 +73,36 @@ def _pour(
 
 
 def place(
-    xp: ModuleType, d: Numbers, weights: Array, live: Array, frozen: Array
+    xp: ModuleType,
+    d: Numbers,
+    *,
+    weights: Array,
+    live: Array,
+    frozen: Array,
+    waiting: Array,
+    store: Array,
 ) -> dict[str, dict[str, Array]]:
-    """Bytes of one chip's weights, live KV and frozen KV by memory, and the `homeless` of each."""
+    """Bytes of one chip by kind and memory, and the `homeless` that must have a place and have none."""
     room = capacity_bytes(d)
     cold, frozen = _pour(xp, frozen, room, ("hbf",))
     warm, live_left = _pour(xp, live + frozen, room, ("sram", "hbm", "ddr"))
+    aside, waiting_left = _pour(xp, waiting, room, ("ddr", "hbm"))
     inside, rest = _pour(xp, weights, room, ("sram",))
     speed = bandwidth_bytes_per_s(xp, d)
     even = rest * over(xp, speed["hbm"], speed["hbm"] + speed["hbf"])
     hbm = xp.minimum(xp.minimum(rest, room["hbm"]), xp.maximum(even, rest - room["hbf"]))
     hbf = xp.minimum(rest - hbm, room["hbf"])
     outside, left = _pour(xp, rest - hbm - hbf, room, ("ddr",))
+    room["hbf"] = room["hbf"] - hbf
+    stored, away = _pour(xp, store, room, ("hbf", "ddr"))
     # rounding of float32 leaves crumbs of what fits exactly
     left = xp.where(left > 1e-6 * weights, left, 0.0)
-    live_left = xp.where(live_left > 1e-6 * (live + frozen), live_left, 0.0)
+    kv_left = live_left + waiting_left
+    kv_left = xp.where(kv_left > 1e-6 * (live + frozen + waiting), kv_left, 0.0)
     return {
         "weights": {"sram": inside["sram"], "hbm": hbm, "ddr": outside["ddr"], "hbf": hbf},
         "kv": {**warm, "hbf": cold["hbf"]},
-        "homeless": {"weights": left, "kv": live_left},
+        "waiting": aside,
+        "store": {**stored, "away": away},
+        "homeless": {"weights": left, "kv": kv_left},
     }

@@ -32,7 +32,7 @@ class Result:
     """A system that serves a workload; every figure is predicted.
 
     `figures` are by metric: s, tokens/s, W, USD, g and J, those of `reports.explore_rows.METRICS` among
-    them. `decode_s` is one token's time by cause (empty for denoising), `prefill_s` one prompt's;
+    them. `decode_s` is one token's time by cause (empty for denoising), `prefill_s` one pass of prompts';
     `cost_usd_per_mtok`, `carbon_g_per_mtok` and `power_w` split their figures by part. `flash` is empty
     without flash.
     """

@@ -78,6 +78,11 @@ def check(sharding: Sharding, shape: Shape, chips: int) -> None:
                 f"ep = {sharding.ep}: expected a multiple of tp = {sharding.tp} that divides "
                 f"tp x cp x dp = {group}, no more than {shape.experts} experts."
             )
+        if sharding.prefill_chips // sharding.pp % sharding.ep:
+            raise InputError(
+                f"prefill_chips = {sharding.prefill_chips}: in each of {sharding.pp} stage(s) expected "
+                f"a multiple of ep = {sharding.ep}, for prefill needs all experts too."
+            )
     replica = sharding.tp * sharding.pp * sharding.cp
     if sharding.prefill_chips % replica:
         raise InputError(
@@ -121,7 +126,10 @@ def shardings(shape: Shape, chips: int) -> np.ndarray[Any, np.dtype[np.float64]]
         group = tp * cp * dp
         experts = [1]
         if shape.experts:
-            experts += [n for n in _divisors(group) if n > 1 and n % tp == 0 and n <= shape.experts]
+            experts += [
+                n for n in _divisors(group)
+                if n > 1 and n % tp == 0 and n <= shape.experts and apart // pp % n == 0
+            ]  # fmt: skip
         rows += [(tp, pp, cp, dp, ep, apart) for ep in experts]
     if not rows:
         raise CapacityError(f"{shape.name} cannot be cut over {chips} chips.")

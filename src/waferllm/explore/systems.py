@@ -13,7 +13,7 @@ A system is a value: `with_numbers({"hbm.stacks": 4})` gives another one.
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,15 @@ from waferllm.chip.facts import Tag, nearest
 from waferllm.errors import InputError
 from waferllm.explore.chips import CHIPS
 from waferllm.explore.collectives import TOPOLOGIES
-from waferllm.explore.numbers import FIELDS, Number, Part, assumed, check, computed, yours
+from waferllm.explore.numbers import (
+    FIELDS,
+    Number,
+    Part,
+    assumed,
+    check,
+    recalled,
+    yours,
+)
 from waferllm.explore.parts import (
     ABSENT,
     BASE_DIE_PJ_SCALE,
@@ -31,6 +39,7 @@ from waferllm.explore.parts import (
     LOW_LATENCY,
     PIM,
     PNM,
+    PNM_FLOP_PER_BYTE,
     STACKED_COOLING,
 )
 from waferllm.explore.wafers import WAFERS
@@ -108,9 +117,23 @@ _SWITCHES: Mapping[str, Part] = {
 def _bring(numbers: dict[str, Number], key: str, value: float) -> None:
     """Switching on an absent part brings its catalogue numbers along."""
     if key in _SWITCHES and value > 0 and numbers[key].value == 0:
-        for name, number in _SWITCHES[key].items():
+        part = {**PNM, **_pnm_compute(numbers)} if key == "pnm.gain" else _SWITCHES[key]
+        for name, number in part.items():
             if numbers[name].source.text == "absent":
                 numbers[name] = number
+
+
+def _pnm_compute(numbers: Part) -> Part:
+    """Operations of the logic near all of an accelerator's DRAM, from the bandwidth of its bus."""
+    gbps = (
+        numbers["hbm.stacks"].value * numbers["hbm.gbps"].value
+        + numbers["ddr.devices"].value * numbers["ddr.gbps"].value
+    )
+    low, high = (gbps / 1e3 * end for end in PNM_FLOP_PER_BYTE.ends)
+    each = PNM_FLOP_PER_BYTE.value
+    text = f"{each:g} x {gbps:,.0f} GB/s ({PNM_FLOP_PER_BYTE.source.text})"
+    source = replace(PNM_FLOP_PER_BYTE.source, text=text)
+    return {"pnm.tflops": Number(each * gbps / 1e3, source, low, high)}
 
 
 def _parsed(key: str, value: float | str) -> object:
@@ -141,11 +164,34 @@ def _checked(numbers: dict[str, Number]) -> Part:
             "A system needs memory for its live KV cache: hbm.stacks and ddr.devices are both 0 "
             "and no SRAM holds data. Flash cannot take it (writes wear it out)."
         )
+    _check_flash_and_logic(value)
     if value["link.topology"] >= len(TOPOLOGIES):
         raise InputError(
             f"link.topology = {value['link.topology']:g}: expected one of {', '.join(TOPOLOGIES)}."
         )
     return numbers
+
+
+def _check_flash_and_logic(value: Mapping[str, float]) -> None:
+    if value["hbf.stacks"] and not (
+        value["hbf.gbps"] and value["hbf.buffer_mb"] and value["hbf.gb"]
+    ):
+        raise InputError(
+            "Flash gives nothing without hbf.gb, hbf.gbps and a read-ahead buffer (hbf.buffer_mb)."
+        )
+    if 0 < value["pnm.gain"] < 1:
+        raise InputError(
+            f"pnm.gain = {value['pnm.gain']:g}: logic at the memory sees at least the bandwidth of the "
+            "bus; expected 0 (none) or 1 and more."
+        )
+    if value["pnm.gain"] and not (value["hbm.stacks"] or value["ddr.devices"]):
+        raise InputError(
+            "pnm.gain is set, but there is no DRAM (hbm.stacks, ddr.devices) to be near."
+        )
+    if value["pnm.gain"] and not value["pnm.tflops"]:
+        raise InputError(
+            "pnm.gain is set, but pnm.tflops is 0: logic at the memory has no compute."
+        )
 
 
 def compose(name: str, title: str, *parts: Part) -> System:
@@ -160,10 +206,14 @@ def compose(name: str, title: str, *parts: Part) -> System:
 
 
 def _times(part: Part, key: str, scale: Number) -> Part:
-    """One number of a part times a sourced scale."""
+    """One number of a part times a sourced scale, which brings its range and its tag."""
     was = part[key]
+    if was.is_missing:
+        return {key: was}
     text = f"{was.value:.3g} x {scale.value:.3g} ({scale.source.text})"
-    return {key: computed(was.value * scale.value, text)}
+    low, high = (was.value * end for end in scale.ends)
+    source = replace(scale.source, text=text)
+    return {key: Number(was.value * scale.value, source, low, high)}
 
 
 def _count(chips: int) -> Part:
@@ -176,6 +226,33 @@ _MIXED = {
     **HBM4, "hbm.stacks": assumed(4, "half of a B200's eight sites"),
     **HBF, "hbf.stacks": assumed(4, "the other half"),
 }  # fmt: skip
+#: Logic on the DRAM's die takes room from its cells, and the part is no commodity.
+_PIM_DENSITY = recalled(0.75, "HBM-PIM of 2021: 6 GB where the plain stack has 8", 0.5, 0.9)
+_PIM_PRICE = assumed(1.5, "no commodity pricing (Ma & Patterson, table 4)", 1.0, 3.0)
+_EIGHT = assumed(8, "eight stacks")
+_SHORTER = assumed(
+    0.5, "as wide again at the power of the base die; no figure is published", 0.25, 1
+)
+_WIDER = assumed(2, "a custom interface is wider and denser; no figure is published", 1.5, 4)
+
+
+def _pnm(*parts: Part) -> Part:
+    """Logic near the DRAM of these parts, which stays as it is."""
+    merged = {**ABSENT, **{key: number for part in parts for key, number in part.items()}}
+    return {**merged, **PNM, **_pnm_compute(merged)}
+
+
+def _pim(memory: str, *parts: Part) -> Part:
+    """Logic in the DRAM of `memory`: parts, PIM, less capacity and another price."""
+    merged = {key: number for part in parts for key, number in part.items()}
+    return {
+        **merged,
+        **PIM,
+        **_times(merged, f"{memory}.gb", _PIM_DENSITY),
+        **_times(merged, f"{memory}.usd_per_gb", _PIM_PRICE),
+    }
+
+
 _STACKED: Part = {
     **_times(_B200, "chip.path_pj_per_bit", BASE_DIE_PJ_SCALE),
     **_times({**_B200, **_FOUR_HBM4}, "hbm.pj_per_bit", BASE_DIE_PJ_SCALE),
@@ -190,19 +267,21 @@ _NAMED: Mapping[str, System] = {
         compose("gb300-nvl72", "GB300 NVL72", CHIPS["gb300"], _count(72)),
         compose("hbm4-node", "8 B200 dies with 8 HBM4 each", _B200, _FOUR_HBM4, _count(8)),
         compose("hbf-node", "8 B200 dies with 4 HBM4 and 4 HBF each", _B200, _MIXED, _count(8)),
-        compose("pnm-node", "8 B200 dies, 8 HBM4 with logic on the base die", _B200, _FOUR_HBM4,
-                PNM, {"pnm.tflops": assumed(8 * 16, "8 stacks x 16 TFLOP/s", 64, 256)}, _count(8)),
-        compose("pim-node", "8 B200 dies, 8 HBM4 with logic in the DRAM", _B200, _FOUR_HBM4, PIM,
-                {"pnm.tflops": computed(8 * 1.2, "8 stacks x 1.2 TFLOPS")}, _count(8)),
+        compose("pnm-node", "8 B200 dies, 8 HBM4 with logic on the base die", _pnm(_B200, _FOUR_HBM4),
+                _count(8)),
+        compose("pim-node", "8 B200 dies, 8 HBM4 with logic in the DRAM",
+                _pim("hbm", _B200, _FOUR_HBM4), _times(PIM, "pnm.tflops", _EIGHT), _count(8)),
         compose("stacked-node", "8 B200 dies under 8 HBM4 each (3D)", _B200, _FOUR_HBM4, _STACKED,
                 _count(8)),
+        compose("stacked-wide-node", "8 B200 dies under 8 HBM4 each, custom wide interface", _B200,
+                _FOUR_HBM4, _STACKED, _times(_FOUR_HBM4, "hbm.gbps", _WIDER),
+                _times({**_B200, **_STACKED}, "chip.path_pj_per_bit", _SHORTER), _count(8)),
         compose("lowlat-node", "8 B200 dies with 8 HBM4, low-latency links", _B200, _FOUR_HBM4,
                 LOW_LATENCY, _count(8)),
         compose("phone", "Snapdragon 8 Elite phone", _PHONE),
-        compose("phone-pnm", "phone, logic near LPDDR5X", _PHONE, PNM,
-                {"pnm.tflops": assumed(2.0, "one package", 1, 4),
-                 "pnm.shard_gb": assumed(16, "one package")}),
-        compose("phone-pim", "phone, logic in LPDDR5X", _PHONE, PIM),
+        compose("phone-pnm", "phone, logic near LPDDR5X", _pnm(_PHONE),
+                {"pnm.shard_gb": assumed(16, "one package")}),
+        compose("phone-pim", "phone, logic in LPDDR5X", _pim("ddr", _PHONE)),
         compose("phone-hbf", "phone with one HBF stack", _PHONE, HBF),
     )
 }  # fmt: skip
@@ -221,8 +300,6 @@ def system(name: str) -> System:
     chip, count = wanted, 1
     if wanted not in CHIPS and (found := _TIMES.match(wanted)):
         chip, count = found["name"], int(found["count"])
-        if chip not in CHIPS and f"{chip}x" in CHIPS:  # mi300x8: eight MI300X
-            chip = f"{chip}x"
     if chip.partition("@")[0] in WAFERS:
         return _wafers(chip, count)
     if chip not in CHIPS:

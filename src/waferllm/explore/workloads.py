@@ -20,8 +20,9 @@ class Workload:
     `cached_tokens` stand before the prompt and have their KV already (earlier turns, a shared text);
     with `frozen_cache` they change so rarely that flash may hold them. `denoise_steps` > 0 makes a
     diffusion model: every step passes prompt and answer whole, without a cache. `store_gb` is the
-    context that retrieval searches, of which each request reads `retrieved_mb`. No more than
-    `max_requests` are there at once, in the whole system.
+    context that retrieval searches, of which each request reads `retrieved_mb`. `waiting_sessions` keep
+    their KV for each request in flight while a tool or a person answers. No more than `max_requests`
+    are there at once, in the whole system.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Workload:
     output_tokens: float
     cached_tokens: float = 0.0
     frozen_cache: bool = False
+    waiting_sessions: float = 0.0
     encoder_params: float = 0.0
     encoder_tokens: float = 0.0
     denoise_steps: float = 0.0
@@ -78,9 +80,10 @@ _ALL = (
              max_ttft_s=2.0, max_tpot_s=0.05),
     Workload(name="diffusion", says="a diffusion language model: 64 full passes for 512 tokens",
              prompt_tokens=1024, output_tokens=512, denoise_steps=64, max_ttft_s=30.0),
-    Workload(name="agents", says="a turn of many: 16k tokens of history kept, 1k new, 512 out",
-             prompt_tokens=1024, output_tokens=512, cached_tokens=16384, max_ttft_s=2.0,
-             max_tpot_s=0.05),
+    Workload(name="agents",
+             says="a turn of many: 16k tokens of history kept, 1k new, 512 out; as many wait",
+             prompt_tokens=1024, output_tokens=512, cached_tokens=16384, waiting_sessions=1.0,
+             max_ttft_s=2.0, max_tpot_s=0.05),
     Workload(name="mobile-chat", says="one user on a phone, 4-bit weights", prompt_tokens=512,
              output_tokens=256, dtype="int4", max_ttft_s=10.0, max_tpot_s=0.2, max_requests=1),
     Workload(name="mobile-rag", says="one user on a phone asks about their own files",
