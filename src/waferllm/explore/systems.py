@@ -300,6 +300,8 @@ def system(name: str) -> System:
     chip, count = wanted, 1
     if wanted not in CHIPS and (found := _TIMES.match(wanted)):
         chip, count = found["name"], int(found["count"])
+        if chip not in CHIPS and f"{chip}x" in CHIPS:  # mi300x8: eight MI300X
+            chip = f"{chip}x"
     if chip.partition("@")[0] in WAFERS:
         return _wafers(chip, count)
     if chip not in CHIPS:
