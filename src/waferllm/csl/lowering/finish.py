@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from waferllm.csl import syntax as s
 from waferllm.csl import types as t
 from waferllm.csl.code import (
     SRAM_WORDS,
@@ -38,6 +39,7 @@ def lower(tile: Tile, target: Target) -> Code:
 def _lower(program: Program) -> Code:
     tile = program.tile
     variables = _variables(program)
+    _place_arrays(program)
     tasks = {
         (TARGETS[kind], number): _task(program, function)
         for (kind, number), function in tile.tasks.items()
@@ -142,6 +144,22 @@ def _variables(program: Program) -> dict[str, HostVariable]:
         for name, symbol in program.tile.symbols.items()
         if isinstance(symbol.what, Global)
     }
+
+
+def _place_arrays(program: Program) -> None:
+    """The file's arrays follow each other as declared, before scalars and descriptors.
+
+    An access beyond the end of one then meets the next array, as in memory that a linker has laid out,
+    and not a descriptor: published programs do that unharmed. An array that is named once is not used.
+    """
+    module = program.tile.module
+    text = module.source.text
+    for item in module.tree.items:
+        if isinstance(item, s.VarDecl) and item.kind == "var" and text.count(item.name) > 1:
+            place = module.find(item.name)
+            assert isinstance(place, Global)
+            if isinstance(type_of(place.get()), t.ArrayType):
+                program.memory.of_global(place)
 
 
 def _variable(program: Program, name: str, symbol: Symbol) -> HostVariable:
