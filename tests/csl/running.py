@@ -5,9 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from tests.csl.support import PROGRAMS
+from waferllm.csl.code import Code
 from waferllm.csl.host import cslc
 from waferllm.csl.host.arrays import MemcpyDataType, MemcpyOrder
+from waferllm.csl.host.program import build, symbol_words
 from waferllm.csl.host.runtime import SdkRuntime
+from waferllm.csl.machine import Machine
+from waferllm.csl.target import Architecture, Target
+from waferllm.csl.values import integer
 
 GRID_PROGRAMS = ("math", "collectives", "trace", "place", "values", "dsd_ops")
 
@@ -68,3 +73,33 @@ class Grid:
 
     def go(self, number: int) -> None:
         self.runner.launch("go", np.int16(number), nonblock=False)
+
+
+class Board:
+    """A program on a machine, without the host library; variables are named as in the program."""
+
+    def __init__(self, file: str, arch: Architecture = "wse2", **params: int) -> None:
+        given = {name: integer(value) for name, value in params.items()}
+        self.program = build(PROGRAMS / file, given, target=Target(arch=arch))
+        self.machine = Machine(self.program.image)
+        self.machine.run("quiet")
+
+    def read(self, name: str, dtype: type = np.int16, pe: int = 0) -> np.ndarray:
+        """A variable's values on one PE."""
+        at, words = symbol_words(self._code(pe), name)
+        return self.machine.read_words(np.array([pe]), at, words)[0].view(dtype)
+
+    def write(self, name: str, values: np.ndarray, pe: int = 0) -> None:
+        """Put values where a variable lies."""
+        at, words = symbol_words(self._code(pe), name)
+        given = np.ascontiguousarray(values).view(np.uint16).reshape(1, -1)
+        assert given.size <= words
+        self.machine.write_words(np.array([pe]), at, given)
+
+    def go(self, name: str = "go", *args: int) -> None:
+        """Launch a function on every PE that has it, and wait until nothing moves."""
+        self.machine.launch(name, args)
+        self.machine.run("quiet")
+
+    def _code(self, pe: int) -> Code:
+        return self.program.image.codes[self.program.image.code_of[pe]]

@@ -38,7 +38,13 @@ FIFO_FIELDS = {
     "empty_action",
     "full_action",
 }
-DSR_COUNT = {t.DSR_DEST: 16, t.DSR_SRC0: 16, t.DSR_SRC1: 16, t.XDSR: 16}
+DSR_COUNT: dict[t.Type, int] = {
+    t.DSR_DEST: 16,
+    t.DSR_SRC0: 16,
+    t.DSR_SRC1: 16,
+    t.XDSR: 16,
+    t.SR: 16,
+}
 
 
 @builtin("get_dsd", 2)
@@ -121,9 +127,9 @@ def _set_dsd_base_addr(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Va
 
 @builtin("set_dsd_length", 2)
 def _set_dsd_length(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
-    held = _dsd(args[0], (t.MEM1D, t.FABIN, t.FABOUT), node)
+    held = _dsd(args[0], (t.MEM1D, t.CIRCBUF, t.FABIN, t.FABOUT), node)
     extent = coerce(args[1], t.U16, node.args[1].span)
-    new = struct_of({"0": extent}) if args[0].type == t.MEM1D else extent
+    new = struct_of({"0": extent}) if args[0].type in {t.MEM1D, t.CIRCBUF} else extent
     return Value(args[0].type, Dsd(held | {"extent": new}))
 
 
@@ -137,11 +143,68 @@ def _set_dsd_stride(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value
 @builtin("get_dsr", 2)
 def _get_dsr(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
     kind, number = as_type(args[0], node.args[0].span), as_number(args[1], node.args[1].span)
-    if kind not in DSR_COUNT:
-        fail(f"{kind} is not a kind of DSR", node.args[0].span)
+    if kind not in {t.DSR_DEST, t.DSR_SRC0, t.DSR_SRC1}:
+        hint = nearest(str(kind), ("dsr_dest", "dsr_src0", "dsr_src1"))
+        fail(f"{kind} is not a kind of DSR", node.args[0].span, hint)
+    return _register(kind, number, node.args[1].span)
+
+
+def _register(kind: t.Type, number: int, span: Span) -> Value:
     if not 0 <= number < DSR_COUNT[kind]:
-        fail(f"there is no {kind} {number}", node.args[1].span)
+        fail(f"there is no {kind} {number}", span, f"they run from 0 to {DSR_COUNT[kind] - 1}")
     return Value(kind, Dsr(str(kind), number))
+
+
+@builtin("get_xdsr", 1)
+def _get_xdsr(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
+    return _register(t.XDSR, as_number(args[0], node.args[0].span), node.args[0].span)
+
+
+@builtin("get_sr", 1)
+def _get_sr(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
+    return _register(t.SR, as_number(args[0], node.args[0].span), node.args[0].span)
+
+
+def check_load(node: s.Builtin, args: list[Value]) -> tuple[Value, Value, Value | None]:
+    """The DSR, the DSD and the settings of a `@load_to_dsr…`; stops at what does not belong together.
+
+    `args` are values of the evaluator or registers of the lowering. How many stride registers a DSD
+    needs: the SDK documentation's page on DSRs (2.10.0).
+    """
+    extra = {"load_to_dsr": 0, "load_to_dsr_xdsr": 1, "load_to_dsr_xdsr_sr": 2}[node.name]
+    spans = [each.span for each in node.args]
+    if not extra + 2 <= len(args) <= extra + 3:
+        fail(f"@{node.name} takes {extra + 2} or {extra + 3} arguments, got {len(args)}", node.span)
+    dsr, dsd = args[0], args[extra + 1]
+    if dsr.type not in {t.DSR_DEST, t.DSR_SRC0, t.DSR_SRC1}:
+        fail(f"expected a DSR, got a value of type {type_of(dsr)}", spans[0])
+    if extra and args[1].type != t.XDSR:
+        fail(f"expected an xdsr, got a value of type {type_of(args[1])}", spans[1])
+    if extra == 2:
+        _check_strides(args[2], dsd, spans[2])
+    wanted = (_ANY_DSD, (t.CIRCBUF,), (t.MEM4D,))[extra]
+    if dsd.type not in wanted:
+        hint = "@load_to_dsr_xdsr loads a circbuf_dsd" if dsd.type == t.CIRCBUF else None
+        shown = " or ".join(map(str, wanted))
+        fail(f"@{node.name} takes a {shown}, got a {type_of(dsd)}", spans[extra + 1], hint)
+    return dsr, dsd, args[extra + 2] if len(args) > extra + 2 else None
+
+
+_ANY_DSD = (t.MEM1D, t.MEM4D, t.FABIN, t.FABOUT)
+MOST_STRIDES = 3
+
+
+def _check_strides(given: Value, dsd: Value, span: Span) -> None:
+    registers = list(as_struct(given, span).values())
+    if any(each.type != t.SR for each in registers):
+        fail(f"expected a tuple of stride registers, got {show(given)}", span, "@get_sr makes one")
+    needed = MOST_STRIDES
+    if isinstance(dsd.data, Dsd):
+        strides = [each.data for each in dsd.data.properties["stride"].data.values()]
+        # The innermost dimension needs none; nor does the next, if the innermost has stride 1.
+        needed = max(0, len(strides) - 1 - (strides[0] == 1))
+    if len(registers) != needed:
+        fail(f"this DSD needs {needed} stride register(s), got {len(registers)}", span)
 
 
 @builtin("allocate_fifo", 1, 2, lazy=True)

@@ -1,5 +1,6 @@
 """Builtins of the layout block; they add to a `LayoutBuilder`, which becomes a `Layout`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ class LayoutBuilder:
     tiles: dict[Position, TileCode] = field(default_factory=dict)
     colors: dict[Position, dict[int, ColorConfig]] = field(default_factory=dict)
     exports: dict[str, ExportedName] = field(default_factory=dict)
+    params: Mapping[str, Value] = field(default_factory=dict)  # of the layout's own file
     reader: ConfigReader = field(default_factory=ConfigReader)
     _codes: dict[TileCode, TileCode] = field(default_factory=dict)
     _places: dict[tuple[Position, int | None], Span] = field(default_factory=dict)
@@ -88,13 +90,16 @@ def _set_rectangle(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value
     return VOID
 
 
-@builtin("set_tile_code", 3, 4)
+@builtin("set_tile_code", 2, 4)
 def _set_tile_code(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
     builder, position = _position(ev, node, args)
     builder.once(position, None, f"the code of PE {position}", node.span)
     importer = Path(node.span.source.name)
-    path = ev.files.resolve(as_text(args[2], node.args[2].span), importer, node.args[2].span)
-    params = as_struct(args[3], node.args[3].span) if len(args) > 3 else {}
+    if len(args) == 2:  # this file, with the params that it has here
+        path, params = importer, dict(builder.params)
+    else:
+        path = ev.files.resolve(as_text(args[2], node.args[2].span), importer, node.args[2].span)
+        params = as_struct(args[3], node.args[3].span) if len(args) > 3 else {}
     key = tuple((name, freeze(each)) for name, each in sorted(params.items()))
     builder.tiles[position] = builder.shared(TileCode(path, params, key))
     return VOID

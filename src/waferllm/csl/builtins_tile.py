@@ -7,13 +7,14 @@ from waferllm.csl import syntax as s
 from waferllm.csl import types as t
 from waferllm.csl.arguments import as_number, as_struct, as_text
 from waferllm.csl.builtins import builtin
+from waferllm.csl.builtins_dsd import check_load
 from waferllm.csl.color_config import ConfigReader
 from waferllm.csl.diagnostics import fail
 from waferllm.csl.operators import coerce
 from waferllm.csl.places import Global, Scope
 from waferllm.csl.source import Span
 from waferllm.csl.tile import LoadedDsr, Queue, Symbol, TileBuilder
-from waferllm.csl.values import VOID, Dsd, Dsr, Function, Value, integer, show, type_of
+from waferllm.csl.values import VOID, Function, Value, integer, show, type_of
 
 if TYPE_CHECKING:
     from waferllm.csl.evaluate import Evaluator
@@ -104,16 +105,19 @@ def _set_teardown_handler(ev: "Evaluator", node: s.Builtin, args: list[Value]) -
     return VOID
 
 
-@builtin("load_to_dsr", 2, 3)
-def _load_to_dsr(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
-    builder, dsr = _builder(ev, node), args[0].data
-    if not isinstance(dsr, Dsr):
-        fail(f"expected a DSR, got {show(args[0])} of type {type_of(args[0])}", node.args[0].span)
-    if not isinstance(args[1].data, Dsd):
-        fail(f"expected a DSD, got {show(args[1])} of type {type_of(args[1])}", node.args[1].span)
-    options = as_struct(args[2], node.args[2].span) if len(args) > 2 else {}
-    builder.dsrs[dsr] = LoadedDsr(args[1], options)
-    return VOID
+def _load(name: str, least: int) -> None:
+    @builtin(name, least, least + 1)
+    def _run(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
+        builder = _builder(ev, node)
+        dsr, dsd, settings = check_load(node, args)
+        options = {} if settings is None else as_struct(settings, node.args[-1].span)
+        builder.dsrs[dsr.data] = LoadedDsr(dsd, options)
+        return VOID
+
+
+_load("load_to_dsr", 2)
+_load("load_to_dsr_xdsr", 3)
+_load("load_to_dsr_xdsr_sr", 4)
 
 
 # --- Queues and colors -----------------------------------------------------------------------

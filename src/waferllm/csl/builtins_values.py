@@ -6,7 +6,7 @@ from waferllm.csl import syntax as s
 from waferllm.csl import types as t
 from waferllm.csl.arguments import as_array, as_number, as_struct, as_text, as_type
 from waferllm.csl.builtins import UNLIMITED, builtin
-from waferllm.csl.diagnostics import CslError, fail, nearest, unsupported
+from waferllm.csl.diagnostics import CslError, fail, nearest
 from waferllm.csl.operators import bitcast, cast, coerce, is_integer
 from waferllm.csl.places import Scope
 from waferllm.csl.source import Span
@@ -129,7 +129,7 @@ def _strlen(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
     return integer(len(args[0].data))
 
 
-@builtin("strcat", 1, UNLIMITED)
+@builtin("strcat", 0, UNLIMITED)
 def _strcat(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
     for arg, each in zip(args, node.args, strict=True):
         as_text(arg, each.span)
@@ -327,8 +327,3 @@ def _import_module(ev: "Evaluator", node: s.Builtin, scope: Scope) -> Value:
         if error.diagnostic.span.source is node.span.source:
             raise
         raise error.noting(f"while {name} was imported here", node.span) from None
-
-
-@builtin("import_comptime_value", 2)
-def _import_comptime_value(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:  # noqa: ARG001
-    return unsupported("@import_comptime_value", node.span)

@@ -29,7 +29,7 @@ def evaluate_layout(
     """Evaluate a file's layout block; raises `CslError` with the first thing that is wrong."""
     files = files or Files(tuple(import_paths))
     ev = Evaluator(target or Target(), files, loop_budget)
-    ev.collector = builder = LayoutBuilder()
+    ev.collector = builder = LayoutBuilder(params=params or {})
     tree = files.load(path)
     blocks = [item for item in tree.items if isinstance(item, s.LayoutBlock)]
     if len(blocks) != 1:
@@ -38,12 +38,20 @@ def evaluate_layout(
     block = blocks[0]
 
     def work() -> ModuleInstance:
-        module = ev.instantiate(path, params or {}, tree.span)
+        module = ev.instantiate(path, params or {}, tree.span, _is_code_too(block))
         ev.value(block.body, Scope(None, module))
         return module
 
     ev.guarded(work, block.span)
     return builder.finish(block.span, ev.printed)
+
+
+def _is_code_too(block: s.LayoutBlock) -> bool:
+    """Whether a PE runs the layout's own file: its comptime blocks are then the PE's."""
+    return any(
+        isinstance(each, s.Builtin) and each.name == "set_tile_code" and len(each.args) == 2
+        for each in s.walk(block.body)
+    )
 
 
 def evaluate_tile(

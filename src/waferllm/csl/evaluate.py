@@ -136,8 +136,10 @@ class Evaluator:
         except _Return:
             fail("'return' outside of a function", self._where or span)
 
-    def instantiate(self, path: Path, params: Mapping[str, Value], span: Span) -> ModuleInstance:
-        """A new instance of a file, its params bound and its comptime blocks run."""
+    def instantiate(
+        self, path: Path, params: Mapping[str, Value], span: Span, names_only: bool = False
+    ) -> ModuleInstance:
+        """A new instance of a file, its params bound and, unless `names_only`, its comptime blocks run."""
         module = ModuleInstance(path, self.files.load(path), params, self._initial)
         module.check_params(span)
         if hasattr(self.collector, "modules"):
@@ -150,7 +152,7 @@ class Evaluator:
                 if each.decl.kind == "param" and module.is_given(each.decl):
                     each.get()
             for item in module.tree.items:
-                if isinstance(item, s.ComptimeBlock):
+                if isinstance(item, s.ComptimeBlock) and not names_only:
                     self.guarded(
                         lambda item=item: self.value(item.body, Scope(None, module)), item.span
                     )
@@ -383,8 +385,10 @@ class Evaluator:
     def _builtin(self, node: s.Builtin, scope: Scope) -> Value:
         entry = self._builtins.get(node.name)
         if entry is None:
-            from waferllm.csl.builtins import RUNTIME
+            from waferllm.csl.builtins import MISSING, RUNTIME
 
+            if node.name in MISSING:
+                unsupported(f"@{node.name}", node.span)
             if node.name in RUNTIME:
                 fail(f"@{node.name} runs on the PE; it has no value at compile time", node.span)
             known = [*self._builtins, *RUNTIME]

@@ -4,8 +4,10 @@ Two trees are equal if they say the same thing, wherever they stand. Types are e
 the language itself. Statements that are expressions too (`if`, `switch`, blocks) are one node.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from functools import cache
+from typing import Any, Literal, TypeAlias
 
 from waferllm.csl.source import Span
 
@@ -349,3 +351,32 @@ class Module(Node):
 Expr: TypeAlias = Node
 Stmt: TypeAlias = Node
 Item: TypeAlias = "VarDecl | FnDecl | ComptimeBlock | LayoutBlock"
+
+
+# --- Walking ---------------------------------------------------------------------------------
+
+
+@cache
+def _parts(type_: type) -> tuple[str, ...]:
+    """The fields of a node that may hold nodes."""
+    return tuple(
+        name
+        for name, field_ in type_.__dataclass_fields__.items()
+        if name != "span" and str(field_.type) not in _PLAIN
+    )
+
+
+_PLAIN = {"str", "int", "float", "bool", "bytes", "str | None"}
+
+
+def walk(node: Any) -> Iterator[Node]:
+    """A node and everything below it."""
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, tuple):
+            waiting.extend(reversed(each))
+        elif isinstance(each, Node):
+            yield each
+            for name in _parts(type(each)):
+                waiting.append(getattr(each, name))

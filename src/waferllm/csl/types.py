@@ -150,7 +150,7 @@ INPUT_QUEUE, OUTPUT_QUEUE = NamedType("input_queue"), NamedType("output_queue")
 MEM1D, MEM4D, CIRCBUF = NamedType("mem1d_dsd"), NamedType("mem4d_dsd"), NamedType("circbuf_dsd")
 FABIN, FABOUT, FIFO = NamedType("fabin_dsd"), NamedType("fabout_dsd"), NamedType("FIFO")
 DSR_DEST, DSR_SRC0, DSR_SRC1 = NamedType("dsr_dest"), NamedType("dsr_src0"), NamedType("dsr_src1")
-XDSR = NamedType("xdsr")
+XDSR, SR = NamedType("xdsr"), NamedType("sr")
 ANYTYPE, FUNCTION = NamedType("anytype"), NamedType("function")
 ANON_STRUCT = NamedType("anonymous struct")  # its StructType is computed when it is asked for
 
@@ -167,7 +167,7 @@ PRIMITIVES: dict[str, Type] = {
             VOID, BOOL, TYPE, COMPTIME_INT, COMPTIME_FLOAT, COMPTIME_STRING, COMPTIME_STRUCT,
             IMPORTED_MODULE, DIRECTION, RANGE, COLOR, UT_ID, LOCAL_TASK_ID, DATA_TASK_ID,
             CONTROL_TASK_ID, INPUT_QUEUE, OUTPUT_QUEUE, MEM1D, MEM4D, CIRCBUF, FABIN, FABOUT,
-            DSR_DEST, DSR_SRC0, DSR_SRC1, XDSR,
+            DSR_DEST, DSR_SRC0, DSR_SRC1, XDSR, SR,
         )
     },
 }  # fmt: skip

@@ -3,7 +3,7 @@
 from waferllm.csl import syntax as s
 from waferllm.csl import types as t
 from waferllm.csl.arguments import as_text
-from waferllm.csl.builtins import BUILTINS, RUNTIME
+from waferllm.csl.builtins import BUILTINS, MISSING
 from waferllm.csl.code import NONE, Op
 from waferllm.csl.code import Target as Id
 from waferllm.csl.diagnostics import fail, nearest, unsupported
@@ -16,7 +16,7 @@ from waferllm.csl.lowering.ranges import RunRange
 from waferllm.csl.lowering.stream import Block, Label
 from waferllm.csl.lowering.values import Held, Reg, is_known
 from waferllm.csl.modules import LIBRARY
-from waferllm.csl.places import Scope
+from waferllm.csl.places import Global, Scope
 from waferllm.csl.values import (
     FALSE,
     VOID,
@@ -42,9 +42,9 @@ def builtin(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) ->
         return run(body, node, scope, wanted)
     entry = BUILTINS.get(node.name)
     if entry is None:
-        if node.name in RUNTIME:
+        if node.name in MISSING:
             unsupported(f"@{node.name}", node.span)
-        known = [*BUILTINS, *RUNTIME, *TABLE]
+        known = [*BUILTINS, *vectors.VECTORS, *TABLE]
         fail(f"there is no builtin @{node.name}", node.span, nearest(node.name, known))
     if entry.lazy:
         return body.program.ev.value(node, scope)
@@ -106,6 +106,16 @@ def _concat_structs(body: Body, node: s.Builtin, args: list[Value]) -> Value:  #
     return struct_of({**left.data, **right.data})
 
 
+def _has_exported_tensors(
+    body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None
+) -> Value:
+    del wanted
+    args_of(body, node, scope, 0)
+    symbols = body.program.tile.symbols.values()
+    held = (each.what.get() for each in symbols if isinstance(each.what, Global))
+    return boolean(any(isinstance(each.type, t.PointerType) for each in held))
+
+
 def _is_comptime(*_: object) -> Value:
     return FALSE
 
@@ -133,6 +143,13 @@ def _range(body: Body, node: s.Builtin, args: list[Value]) -> Value:
     if len(bounds) == 1:
         return RunRange(element, integer(0, element), bounds[0], integer(1, element))
     return RunRange(element, *bounds)
+
+
+def _range_bound(body: Body, node: s.Builtin, args: list[Value]) -> Value:  # noqa: ARG001
+    """`@range_start`, `@range_stop`, `@range_step`."""
+    if not isinstance(args[0], RunRange):
+        fail(f"expected a range, got a value of type {type_of(args[0])}", node.args[0].span)
+    return getattr(args[0], node.name.removeprefix("range_"))
 
 
 # --- Tasks, queues, the PE -------------------------------------------------------------------------------
@@ -220,11 +237,18 @@ TABLE: dict[str, Run] = {
     "get_int": mixed(conversions.get_int),
     "get_color": conversions.get_identifier(t.COLOR),
     "get_local_task_id": conversions.get_identifier(t.LOCAL_TASK_ID),
+    "get_control_task_id": conversions.get_identifier(t.CONTROL_TASK_ID),
+    "get_ut_id": conversions.get_identifier(t.UT_ID),
+    "get_data_task_id": mixed(conversions.get_data_task_id),
+    "range_start": mixed(_range_bound),
+    "range_stop": mixed(_range_bound),
+    "range_step": mixed(_range_bound),
     "type_of": _type_of,
     "has_field": mixed(_has_field),
     "field": _field,
     "concat_structs": mixed(_concat_structs),
     "is_comptime": _is_comptime,
+    "has_exported_tensors": _has_exported_tensors,
     "comptime_print": _comptime_print,
     "range": mixed(_range),
     "get_dsd": vectors.get_dsd,
@@ -233,6 +257,8 @@ TABLE: dict[str, Run] = {
     "set_dsd_stride": vectors.set_dsd,
     "increment_dsd_offset": vectors.increment_dsd_offset,
     "load_to_dsr": vectors.load_to_dsr,
+    "load_to_dsr_xdsr": vectors.load_to_dsr,
+    "load_to_dsr_xdsr_sr": vectors.load_to_dsr,
     "set_fifo_read_length": vectors.set_fifo_length,
     "set_fifo_write_length": vectors.set_fifo_length,
     "map": mapping.map_,

@@ -9,7 +9,7 @@ from waferllm.csl import types as t
 from waferllm.csl.code import Op
 from waferllm.csl.diagnostics import CslError, fail, unsupported
 from waferllm.csl.lowering.body import Body, Frame, Join
-from waferllm.csl.lowering.program import Convention, Instance, Program, walk
+from waferllm.csl.lowering.program import Convention, Instance, Program
 from waferllm.csl.lowering.stream import Instruction, Label
 from waferllm.csl.lowering.tidy import tidy
 from waferllm.csl.lowering.values import Held, Reg, bound, is_known, kind_of, words_of
@@ -95,7 +95,7 @@ def _is_small(program: Program, decl: s.FnDecl) -> bool:
         assert decl.body is not None
         found = decl.inline != "noinline" and len(decl.body.body) <= 1
         if found:
-            nodes = list(islice(walk(decl.body.body), LARGEST_INLINE + 1))
+            nodes = list(islice(s.walk(decl.body.body), LARGEST_INLINE + 1))
             found = len(nodes) <= LARGEST_INLINE
             found = found and not any(isinstance(each, _FLOW) for each in nodes)
         program.small[id(decl)] = found

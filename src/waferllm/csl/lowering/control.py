@@ -7,7 +7,6 @@ from waferllm.csl.diagnostics import fail
 from waferllm.csl.lowering.body import Body, Join, Loop
 from waferllm.csl.lowering.operators import operate
 from waferllm.csl.lowering.places import locate
-from waferllm.csl.lowering.program import walk
 from waferllm.csl.lowering.stream import Label
 from waferllm.csl.lowering.values import Mem, Reg, RegVar, bound, is_known, kind_of, words_of
 from waferllm.csl.operators import binary, coerce
@@ -283,7 +282,7 @@ def assign(body: Body, node: s.Assign, scope: Scope, _: t.Type | None) -> Value:
 
 
 def _may_change(node: s.Node) -> bool:
-    return any(isinstance(each, (s.Call, s.Block)) for each in walk(node))
+    return any(isinstance(each, (s.Call, s.Block)) for each in s.walk(node))
 
 
 def _assign_known(body: Body, node: s.Assign, place: Variable, scope: Scope) -> Value:

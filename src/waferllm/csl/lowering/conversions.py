@@ -133,6 +133,14 @@ def get_int(body: Body, node: s.Builtin, args: list[Value]) -> Value:  # noqa: A
     )
 
 
+def get_data_task_id(body: Body, node: s.Builtin, args: list[Value]) -> Value:
+    """From a color (WSE-2) or an input queue (WSE-3) that the running program holds."""
+    wanted = t.COLOR if body.program.target.arch == "wse2" else t.INPUT_QUEUE
+    if args[0].type != wanted or not isinstance(args[0], Reg):
+        fail(f"expected a value of type {wanted}, got one of type {type_of(args[0])}", node.span)
+    return args[0].retyped(t.DATA_TASK_ID)
+
+
 def get_identifier(type_: t.Type) -> Run:
     def run(body: Body, node: s.Builtin, args: list[Value]) -> Value:
         value = body.convert(args[0], t.U16, node.args[0].span)

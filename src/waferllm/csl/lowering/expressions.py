@@ -11,7 +11,6 @@ from waferllm.csl.lowering import builtins, calls, control, loops
 from waferllm.csl.lowering.body import Body
 from waferllm.csl.lowering.operators import COMPARISONS, SHIFTS, SOFT, operate
 from waferllm.csl.lowering.places import address_of, locate
-from waferllm.csl.lowering.program import walk
 from waferllm.csl.lowering.values import (
     Held,
     Mem,
@@ -62,7 +61,7 @@ def _binary(body: Body, node: s.Binary, scope: Scope, wanted: t.Type | None) -> 
 
 def _before_effects(body: Body, left: Reg, right: s.Node) -> Reg:
     """The left operand, copied if the right one is a block that might change the variable."""
-    if any(isinstance(each, s.Block) for each in walk(right)):
+    if any(isinstance(each, s.Block) for each in s.walk(right)):
         kept = body.keep(left, right.span)
         assert isinstance(kept, Reg)
         return kept

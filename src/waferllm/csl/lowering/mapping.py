@@ -33,6 +33,8 @@ class Walk(ABC):
             fail(f"@map reads and writes numbers of 16 or 32 bits, not a {element}", span)
 
     length: Value  # elements, as a u16
+    dsd: Value
+    from_dsr: bool
 
     @abstractmethod
     def read(self) -> Value:
@@ -127,7 +129,7 @@ class FabricWalk(Walk):
         self.length = _length(body, dsd, span)
         a, b = body.number(dsd, span), body.constant(1)
         one = body.compute(Op.DSD_LENGTH, dsd.type, a=a, b=b)
-        self.dsd = operand(Of.DSD, one.number)
+        self.one = operand(Of.DSD, one.number)
         self.move = Vector.MOV16 if words_of(element) == 1 else Vector.MOV32
         self.buffer = body.temporary(element, span, "@map")
 
@@ -135,12 +137,12 @@ class FabricWalk(Walk):
         to = operand(Of.POINTER, self.body.constant(self.buffer.offset))
         if self.buffer.offset == 0:
             to = operand(Of.POINTER, 0)
-        self.body.emit(Op.VECTOR, type=self.move, d=NONE, a=to, b=self.dsd, f=NONE, g=NONE)
+        self.body.emit(Op.VECTOR, type=self.move, d=NONE, a=to, b=self.one, f=NONE, g=NONE)
         return self.body.load(self.buffer)
 
     def write(self, value: Value) -> None:
         source = operand(Of.SCALAR, self.body.number(value, self.span))
-        self.body.emit(Op.VECTOR, type=self.move, d=NONE, a=self.dsd, b=source, f=NONE, g=NONE)
+        self.body.emit(Op.VECTOR, type=self.move, d=NONE, a=self.one, b=source, f=NONE, g=NONE)
 
 
 def _bits(body: Body, number: int, low: int) -> Reg:
@@ -171,13 +173,17 @@ def _length(body: Body, dsd: Value, span: Span) -> Value:
     return _bits(body, body.number(dsd, span), 16)
 
 
-def _walk(body: Body, dsd: Value, element: t.Type, span: Span) -> Walk:
+def _walk(body: Body, dsd: Value, element: t.Type, span: Span, from_dsr: bool) -> Walk:
+    made: Walk | None = None
     if dsd.type == t.MEM1D:
-        return MemoryWalk(body, dsd, element, span)
-    if dsd.type in {t.FABIN, t.FABOUT}:
-        return FabricWalk(body, dsd, element, span)
-    if dsd.type == t.MEM4D and is_known(dsd):
-        return BoxWalk(body, dsd, element, span)
+        made = MemoryWalk(body, dsd, element, span)
+    elif dsd.type in {t.FABIN, t.FABOUT}:
+        made = FabricWalk(body, dsd, element, span)
+    elif dsd.type == t.MEM4D and is_known(dsd):
+        made = BoxWalk(body, dsd, element, span)
+    if made is not None:
+        made.dsd, made.from_dsr = dsd, from_dsr
+        return made
     return unsupported(f"@map over a {dsd.type} that the running program makes", span)
 
 
@@ -211,18 +217,18 @@ def map_(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> Va
 
 
 def _input(body: Body, value: Value, element: t.Type, span: Span) -> Walk | Value:
-    _no_dsr(value, span)
+    value, from_dsr = _held(body, value, span)
     if value.type == t.FABOUT:
         fail("a fabout_dsd cannot be an input of @map", span)
     if value.type in DSDS and value.type != element:
-        return _walk(body, value, element, span)
+        return _walk(body, value, element, span, from_dsr)
     if value.type == t.FIFO:
         fail("a FIFO cannot be an operand of @map", span)
     return value
 
 
 def _output(body: Body, value: Value, span: Span, element: t.Type) -> Walk | Mem:
-    _no_dsr(value, span)
+    value, from_dsr = _held(body, value, span)
     if isinstance(value.type, t.PointerType):
         if value.type.target != element or value.type.const:
             fail(f"the output is a {value.type}, the function returns a {element}", span)
@@ -231,12 +237,32 @@ def _output(body: Body, value: Value, span: Span, element: t.Type) -> Walk | Mem
         return Mem(element, None, body.program.bits(value, span))
     if value.type not in DSDS or value.type == t.FABIN:
         fail(f"the output of @map is a DSD or a pointer, got {type_of(value)}", span)
-    return _walk(body, value, element, span)
+    return _walk(body, value, element, span, from_dsr)
 
 
-def _no_dsr(value: Value, span: Span) -> None:
-    if not isinstance(value, Reg) and is_known(value) and isinstance(value.data, Dsr):
-        unsupported("a DSR as an operand of @map", span, "give @map the DSD itself")
+def _held(body: Body, value: Value, span: Span) -> tuple[Value, bool]:
+    """The DSD of an operand that is a DSR, and whether it is one."""
+    if isinstance(value, Reg) or not is_known(value) or not isinstance(value.data, Dsr):
+        return value, False
+    found = body.program.stepped.get(value.data)
+    if found is None:
+        hint = "a function has to do that before, with @load_to_dsr(…, .{ .single_step = true })"
+        unsupported("@map over a DSR into which no DSD was loaded for it", span, hint)
+    return found, True
+
+
+def _consume(body: Body, walks: list[Walk], taken: Value, span: Span) -> None:
+    """DSRs go on after the elements that a @map took."""
+    for each in walks:
+        if not each.from_dsr:
+            continue
+        assert isinstance(each.dsd, Reg)
+        number = each.dsd.number
+        if isinstance(each, MemoryWalk):
+            body.emit(Op.DSD_ADDRESS, d=number, a=number, b=each.address.number)
+        counts = (body.number(each.length, span), body.number(taken, span))
+        left = body.compute(Op.SUB, t.U16, type=Kind.U16, a=counts[0], b=counts[1])
+        body.emit(Op.DSD_LENGTH, d=number, a=number, b=left.number)
 
 
 def _loop(
@@ -273,6 +299,7 @@ def _loop(
     body.emit(Op.JUMP_IF, a=number, b=top)
     body.place(out)
     body.leave_loop(outermost)
+    _consume(body, walks, left, node.span)
 
 
 def _shortest(body: Body, walks: list[Walk], span: Span) -> Value:

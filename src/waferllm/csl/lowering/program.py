@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,13 @@ from waferllm.csl.evaluate import Evaluator
 from waferllm.csl.lowering.descriptors import Descriptors
 from waferllm.csl.lowering.memory import Memory, scalar_bits
 from waferllm.csl.lowering.stream import Block, Instruction, Label
-from waferllm.csl.lowering.values import DSDS, Unknown
+from waferllm.csl.lowering.values import DSDS, Reg, Unknown
 from waferllm.csl.modules import Files
 from waferllm.csl.places import Global, Scope
 from waferllm.csl.source import Span
 from waferllm.csl.target import Target
 from waferllm.csl.tile import Tile
-from waferllm.csl.values import Function, Value, show, type_of
+from waferllm.csl.values import Dsr, Function, Value, show, type_of
 
 FOLDING_BUDGET = 20_000
 ZERO = 0  # the register that is never written
@@ -81,6 +80,7 @@ class Program:
         self.unfoldable: set[int] = set()
         self.small: dict[int, bool] = {}
         self.alive: list[Any] = []
+        self.stepped: dict[Dsr, Reg] = {}  # the DSDs of DSRs that @map goes through
         self.printed: list[str] = []
         self._addressed: dict[int, frozenset[str]] = {}
 
@@ -232,34 +232,8 @@ TARGETS: Mapping[str, Id] = {
 }
 
 
-@cache
-def _parts(type_: type) -> tuple[str, ...]:
-    """The fields of a node that may hold nodes."""
-    return tuple(
-        name
-        for name, field_ in type_.__dataclass_fields__.items()
-        if name != "span" and str(field_.type) not in _PLAIN
-    )
-
-
-_PLAIN = {"str", "int", "float", "bool", "bytes", "str | None"}
-
-
-def walk(node: Any) -> Iterator[s.Node]:
-    """A node and everything below it."""
-    waiting = [node]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, tuple):
-            waiting.extend(reversed(each))
-        elif isinstance(each, s.Node):
-            yield each
-            for name in _parts(type(each)):
-                waiting.append(getattr(each, name))
-
-
 def _address_roots(node: Any) -> Iterator[str]:
-    for each in walk(node):
+    for each in s.walk(node):
         if isinstance(each, s.Unary) and each.op == "&":
             root = each.operand
             while isinstance(root, (s.Field, s.Index)):

@@ -3,12 +3,12 @@
 from waferllm.csl import syntax as s
 from waferllm.csl import types as t
 from waferllm.csl.builtins import BUILTINS
-from waferllm.csl.builtins_dsd import FIELDS, NEEDED
+from waferllm.csl.builtins_dsd import FIELDS, NEEDED, check_load
 from waferllm.csl.code import NONE, Kind, Op, Vector, operand
 from waferllm.csl.code import Operand as Of
 from waferllm.csl.diagnostics import fail, nearest, unsupported
 from waferllm.csl.lowering.body import Body
-from waferllm.csl.lowering.descriptors import KINDS, dsr_key, element_words
+from waferllm.csl.lowering.descriptors import dsr_key, element_words
 from waferllm.csl.lowering.places import address_of, locate
 from waferllm.csl.lowering.values import DSDS, Reg, is_known, kind_of
 from waferllm.csl.operators import coerce
@@ -21,8 +21,8 @@ from waferllm.csl.values import VOID, Dsd, Dsr, Value, integer, is_struct, struc
 # Elements of destination, first and second source, scalar: i and w integers of 16 and 32 bits, h the
 # 16-bit float, s f32. Forms: the SDK documentation's page on builtins, "Builtins for DSD Operations".
 _FORMS: dict[str, str] = {
-    **dict.fromkeys("mov16 popcnt clz ctz ffs".split(), "ii"),
-    **dict.fromkeys("add16 addc16 sub16 subc16 mul16 and16 or16 xor16 sll16 slr16 sar16".split(), "iii"),
+    **dict.fromkeys("mov16 popcnt clz ctz".split(), "ii"),
+    **dict.fromkeys("add16 addc16 sub16 mul16 and16 or16 xor16 sll16 slr16 sar16".split(), "iii"),
     "mov32": "ww", "add32": "www", "sub32": "www",
     **dict.fromkeys("fmovh fnegh fabsh fnormh".split(), "hh"),
     **dict.fromkeys("fmovs fnegs fabss fnorms".split(), "ss"),
@@ -44,7 +44,8 @@ def vector(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> 
     args = list(node.args)
     settings: dict[str, Value] = {}
     if len(args) == len(form) + 1:
-        settings = _settings(body, args.pop(), scope)
+        last = args.pop()
+        settings = _settings(body.expr(last, scope), last.span)
     if len(args) != len(form):
         fail(f"@{node.name} takes {len(form)} operands, got {len(args)}", node.span)
     cells = {"a": _operand(body, body.expr(args[0], scope), form[0], "a", args[0].span)}
@@ -87,7 +88,7 @@ def _operate(
 def _dfilt(body: Body, node: s.Builtin, scope: Scope) -> Value:
     if len(node.args) != 2:
         fail(f"@dfilt takes a fabin_dsd and settings, got {len(node.args)} arguments", node.span)
-    settings = _settings(body, node.args[1], scope)
+    settings = _settings(body.expr(node.args[1], scope), node.args[1].span)
     if "async" not in settings or settings["async"].data is not True:
         fail("@dfilt needs .async = true", node.args[1].span)
     source = body.expr(node.args[0], scope)
@@ -97,19 +98,21 @@ def _dfilt(body: Body, node: s.Builtin, scope: Scope) -> Value:
     return _operate(body, Vector.DFILT, cells, settings, node.span)
 
 
-def _settings(body: Body, node: s.Node, scope: Scope) -> dict[str, Value]:
-    found = body.expr(node, scope)
+def _settings(found: Value, span: Span) -> dict[str, Value]:
     if not is_struct(found):
-        fail(f"expected settings, got a value of type {type_of(found)}", node.span)
+        fail(f"expected settings, got a value of type {type_of(found)}", span)
     for name, value in found.data.items():
         if name != "index" and not is_known(value):
-            unsupported(f"the setting '{name}' with a value of the running program", node.span)
+            unsupported(f"the setting '{name}' with a value of the running program", span)
     return dict(found.data)
 
 
 def _operand(body: Body, value: Value, letter: str, cell: str, span: Span) -> int:
     """An operand as the instruction holds it."""
     type_ = value.type
+    if type_ == t.CIRCBUF:
+        hint = "load it with @load_to_dsr_xdsr and use the DSR"
+        fail("a circbuf_dsd cannot be an operand itself", span, hint)
     if type_ in DSDS or type_ == t.FIFO:
         if type_ == t.FABIN and cell == "a":
             fail("a fabin_dsd cannot be written to", span)
@@ -319,22 +322,23 @@ def _dsd(body: Body, node: s.Builtin, scope: Scope, kinds: tuple[t.Type, ...]) -
 
 
 def load_to_dsr(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> Value:
-    """`@load_to_dsr(dsr, dsd, settings)`."""
+    """`@load_to_dsr` and its forms for circular buffers and boxes."""
     del wanted
-    if len(node.args) not in {2, 3}:
-        fail(f"@load_to_dsr takes 2 or 3 arguments, got {len(node.args)}", node.span)
-    dsr = body.known(node.args[0], scope)
-    if not isinstance(dsr.data, Dsr):
-        fail(f"expected a DSR, got a value of type {type_of(dsr)}", node.args[0].span)
-    dsd = body.expr(node.args[1], scope)
-    if dsd.type not in KINDS or dsd.type == t.FIFO:
-        fail(f"expected a DSD, got a value of type {type_of(dsd)}", node.args[1].span)
+    args = [body.expr(each, scope) for each in node.args]
+    dsr, dsd, settings = check_load(node, args)
+    if isinstance(dsr, Reg):
+        fail("which DSR this is has to be known at compile time", node.args[0].span)
     check_dsr(dsr.data, dsd.type, node.span)
-    settings = _settings(body, node.args[2], scope) if len(node.args) == 3 else {}
-    row = body.program.descriptors.option_row(settings, node.span)
+    held = {} if settings is None else _settings(settings, node.args[-1].span)
+    row = body.program.descriptors.option_row(held, node.span)
     file, number = dsr_key(dsr.data, node.span)
     a = operand(Of.DSR, file << 8 | number)
     body.emit(Op.LOAD_DSR, a=a, b=body.number(dsd, node.span), f=row)
+    if "single_step" in held:
+        kept = body.program.stepped.get(dsr.data)
+        if kept is None or kept.type != dsd.type:
+            kept = body.program.stepped[dsr.data] = Reg(dsd.type, body.program.register())
+        body.put(kept, dsd, node.span)
     return VOID
 
 
@@ -354,7 +358,7 @@ def set_fifo_length(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | 
     if fifo.type != t.FIFO:
         fail(f"expected a FIFO, got a value of type {type_of(fifo)}", node.args[0].span)
     length = body.expr_as(node.args[1], scope, t.U16)
-    a = operand(Of.DSD, body.number(fifo, node.span))
+    a = body.number(fifo, node.span)
     writes = int(node.name == "set_fifo_write_length")
     body.emit(Op.FIFO_LENGTH, a=a, b=body.number(length, node.span), c=writes)
     return VOID
