@@ -21,7 +21,7 @@ from waferllm.explore.evaluating import Grouped, inputs
 from waferllm.explore.numbers import check
 from waferllm.explore.result import BelowFloorError
 from waferllm.explore.shapes import Shape, find_shape
-from waferllm.explore.sharding import Sharding
+from waferllm.explore.sharding import MAY_BE_ZERO, Sharding
 from waferllm.explore.systems import System
 from waferllm.explore.systems import system as named_system
 from waferllm.explore.workloads import Workload, find_workload
@@ -84,7 +84,7 @@ def _arrays(designs: Mapping[str, ArrayLike]) -> dict[str, np.ndarray[Any, Any]]
         raise InputError(f"designs must be arrays of one length; got {lengths}.")
     for key, values in made.items():
         if key in _SHARDING_KEYS:
-            if not (values >= (0 if key == "prefill_chips" else 1)).all():
+            if not (values >= (0 if key in MAY_BE_ZERO else 1)).all():
                 raise InputError(f"sharding {key}: {values.min()} is too small.")
             continue
         for value in (values.min(), values.max()):

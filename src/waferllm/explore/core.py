@@ -108,7 +108,7 @@ def _held(xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers) -> dic
     frozen = s["batch"] * each * full * cached * w["frozen"]
     return place(
         xp, d, weights=weights, live=live, frozen=frozen, waiting=w["waiting"] * live,
-        store=w["store_gb"] * GB / d["chip.count"],
+        store=w["store_gb"] * GB / d["chip.count"], cool=s["cool_flash"],
     )  # fmt: skip
 
 

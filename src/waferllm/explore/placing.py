@@ -3,7 +3,8 @@
     live KV        SRAM (where it holds data), HBM, DDR; never flash, which it would wear out
     frozen KV      flash first, else as live KV
     waiting KV     of sessions between two turns: DDR first, else HBM; never flash
-    weights        what is left of SRAM; HBM and flash side by side, so that both end together; DDR last
+    weights        what is left of SRAM; HBM (else DDR) and flash side by side, so that both end
+                   together, or no more in flash than heat allows; DDR behind HBM last
     store          what retrieval searches: what is left of flash, then of DDR; the rest over the network
 
 All functions take the array module `xp` and arrays of designs.
@@ -60,6 +61,26 @@ def main_memory(xp: ModuleType, d: Numbers) -> dict[str, Array]:
     return {"sram": (1 - hbm) * (1 - ddr), "hbm": hbm, "ddr": ddr, "hbf": 0.0 * hbm}
 
 
+def flash_shares(xp: ModuleType, d: Numbers) -> tuple[Array, Array]:
+    """The shares of weights in flash at which it ends with DRAM, and at which heat does.
+
+    Side by side both memories end together at share B_f / (B_f + B_m). Where the power of the reads is
+    more than the cooling carries off beside idle power (P), heat and DRAM end together instead:
+    x e_f + (1 - x) e_m = (1 - x) P / B_m, so x = A / (A + e_f) with A = P / B_m - e_m, if positive.
+    """
+    speed = bandwidth_bytes_per_s(xp, d)
+    main = main_memory(xp, d)
+    dram = main["hbm"] * speed["hbm"] + main["ddr"] * speed["ddr"]
+    even = over(xp, speed["hbf"], speed["hbf"] + dram)
+    path = d["chip.path_pj_per_bit"]
+    each = main["hbm"] * d["hbm.pj_per_bit"] + main["ddr"] * d["ddr.pj_per_bit"]
+    dram_j, flash_j = (8e-12 * (pj + path) for pj in (each, d["hbf.pj_per_bit"]))
+    watts = d["chip.thermal_w"] - d["chip.static_share"] * d["chip.tdp_w"]
+    spare_j = xp.maximum(over(xp, watts, dram) - dram_j, 0.0)
+    heated = xp.where(xp.isnan(watts) | (dram <= 0), 1.0, over(xp, spare_j, spare_j + flash_j))
+    return even, xp.where(speed["hbf"] > 0, heated, 0.0)
+
+
 def _pour(
     xp: ModuleType, amount: Array, room: dict[str, Array], order: tuple[str, ...]
 ) -> tuple[dict[str, Array], Array]:
@@ -81,26 +102,33 @@ def place(
     frozen: Array,
     waiting: Array,
     store: Array,
+    cool: Array = 0.0,
 ) -> dict[str, dict[str, Array]]:
-    """Bytes of one chip by kind and memory, and the `homeless` that must have a place and have none."""
+    """Bytes of one chip by kind and memory, and the `homeless` that must have a place and have none.
+
+    With `cool` no more weights lie in flash than heat allows in a pass over them.
+    """
     room = capacity_bytes(d)
     cold, frozen = _pour(xp, frozen, room, ("hbf",))
     warm, live_left = _pour(xp, live + frozen, room, ("sram", "hbm", "ddr"))
     aside, waiting_left = _pour(xp, waiting, room, ("ddr", "hbm"))
     inside, rest = _pour(xp, weights, room, ("sram",))
-    speed = bandwidth_bytes_per_s(xp, d)
-    even = rest * over(xp, speed["hbm"], speed["hbm"] + speed["hbf"])
-    hbm = xp.minimum(xp.minimum(rest, room["hbm"]), xp.maximum(even, rest - room["hbf"]))
-    hbf = xp.minimum(rest - hbm, room["hbf"])
-    outside, left = _pour(xp, rest - hbm - hbf, room, ("ddr",))
-    room["hbf"] = room["hbf"] - hbf
+    stacked = d["hbm.stacks"] > 0
+    beside = xp.where(stacked, room["hbm"], room["ddr"])
+    even, heated = flash_shares(xp, d)
+    quick = rest * (1 - xp.where(cool > 0, xp.minimum(even, heated), even))
+    dram = xp.minimum(xp.minimum(rest, beside), xp.maximum(quick, rest - room["hbf"]))
+    hbf = xp.minimum(rest - dram, room["hbf"])
+    hbm, first = xp.where(stacked, dram, 0.0), xp.where(stacked, 0.0, dram)
+    room["hbf"], room["ddr"] = room["hbf"] - hbf, room["ddr"] - first
+    last, left = _pour(xp, rest - dram - hbf, room, ("ddr",))
     stored, away = _pour(xp, store, room, ("hbf", "ddr"))
     # rounding of float32 leaves crumbs of what fits exactly
     left = xp.where(left > 1e-6 * weights, left, 0.0)
     kv_left = live_left + waiting_left
     kv_left = xp.where(kv_left > 1e-6 * (live + frozen + waiting), kv_left, 0.0)
     return {
-        "weights": {"sram": inside["sram"], "hbm": hbm, "ddr": outside["ddr"], "hbf": hbf},
+        "weights": {"sram": inside["sram"], "hbm": hbm, "ddr": first + last["ddr"], "hbf": hbf},
         "kv": {**warm, "hbf": cold["hbf"]},
         "waiting": aside,
         "store": {**stored, "away": away},

@@ -79,7 +79,7 @@ def search(
     shape = find_shape(model)
     d, m, w = inputs(found, shape, work)
     batches = tuple(one for one in batches if one <= work.max_requests) or (1,)
-    s = grid(shape, found.chips, batches)
+    s = grid(shape, found.chips, batches, flash=found["hbf.stacks"] > 0)
     made = numpy_evaluate(d, m, w, s)
     figures = {key: np.broadcast_to(value, s["tp"].shape) for key, value in made["figures"].items()}
     fitting = (made["fits"]["weights_bytes"] <= 0) & (made["fits"]["kv_bytes"] <= 0)

@@ -93,7 +93,10 @@ def _gone(system: System) -> str:
 
 
 def _slopes(d: Any, m: Any, w: Any, s: Any, keys: list[str], metric: str) -> dict[str, float]:
-    """Elasticities by `jax.grad` of the logarithm in the logarithms of the inputs."""
+    """Elasticities by `jax.grad` of the logarithm in the logarithms of the inputs.
+
+    Not under jit: for one design, compiling takes twice as long as the steps themselves.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -106,7 +109,7 @@ def _slopes(d: Any, m: Any, w: Any, s: Any, keys: list[str], metric: str) -> dic
         return jnp.log(core.evaluate(jnp, numbers, m, w, s)["figures"][metric])
 
     logs = {key: jnp.log(float(d[key])) for key in keys}
-    return {key: float(slope) for key, slope in jax.jit(jax.grad(figure))(logs).items()}
+    return {key: float(slope) for key, slope in jax.grad(figure)(logs).items()}
 
 
 def _steps(

@@ -13,6 +13,7 @@ BATCHES = tuple(
     sorted({round(2 ** (n / 2)) for n in range(21)})
 )  # 1 to 1024 in steps of sqrt(2), whole
 LARGE_BATCHES = (*BATCHES, 1448, 2048, 2896, 4096)
+MAY_BE_ZERO = ("prefill_chips", "cool_flash")
 _PREFILL_SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4)
 
 
@@ -22,7 +23,7 @@ class Sharding:
 
     Experts lie whole on `ep` chips of the replicas' tp x cp x dp, or are cut like the rest for ep = 1.
     `prefill_chips` are taken out for prompts alone (disaggregation). `batch` counts requests in flight
-    in one replica.
+    in one replica. With `cool_flash` = 1 flash holds no more weights than heat allows.
     """
 
     tp: int = 1
@@ -32,11 +33,12 @@ class Sharding:
     ep: int = 1
     prefill_chips: int = 0
     batch: int = 1
+    cool_flash: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            least = 0 if field.name == "prefill_chips" else 1
+            least = 0 if field.name in MAY_BE_ZERO else 1
             if not isinstance(value, int) or value < least:
                 raise InputError(f"sharding {field.name} = {value}: expected at least {least}.")
 
@@ -60,6 +62,8 @@ class Sharding:
         text = " ".join(f"{name}{count}" for name, count in named if count > 1) or "1 chip"
         if self.prefill_chips:
             text += f" + {self.prefill_chips} for prefill"
+        if self.cool_flash:
+            text += ", flash by heat"
         return text
 
 
@@ -136,10 +140,14 @@ def shardings(shape: Shape, chips: int) -> np.ndarray[Any, np.dtype[np.float64]]
     return np.unique(np.array(rows, dtype=float), axis=0)
 
 
-def grid(shape: Shape, chips: int, batches: tuple[int, ...]) -> dict[str, Any]:
-    """All shardings times all batches, as flat arrays by name."""
+def grid(
+    shape: Shape, chips: int, batches: tuple[int, ...], *, flash: bool = False
+) -> dict[str, Any]:
+    """All shardings times all batches, and with flash both ways to fill it, as flat arrays by name."""
     rows = shardings(shape, chips)
     names = ("tp", "pp", "cp", "dp", "ep", "prefill_chips")
     made = {name: np.repeat(rows[:, n], len(batches)) for n, name in enumerate(names)}
     made["batch"] = np.tile(np.array(batches, dtype=float), len(rows))
-    return made
+    ways = 1 + flash
+    made = {name: np.tile(values, ways) for name, values in made.items()}
+    return made | {"cool_flash": np.repeat(np.arange(ways, dtype=float), len(rows) * len(batches))}

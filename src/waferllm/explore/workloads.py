@@ -51,7 +51,7 @@ class Workload:
                 raise InputError(f"workload {key} = {getattr(self, key)}: expected more than zero.")
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, float) and not value >= 0:
+            if isinstance(value, int | float) and not value >= 0:
                 raise InputError(f"workload {field.name} = {value}: expected zero or more.")
         if not isfinite(self.prompt_tokens + self.output_tokens + self.cached_tokens):
             raise InputError("a workload's token counts must be finite.")
