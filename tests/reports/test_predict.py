@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from waferllm.chip import WSE2, chip
 from waferllm.cli.predict import predict_app
-from waferllm.errors import InputError
+from waferllm.errors import CapacityError, InputError
 from waferllm.models.registry import find_config
 from waferllm.reports.predict import (
     predict_decode,
@@ -66,10 +66,39 @@ def test_decode_is_within_8_percent_of_the_published_tokens_per_second():
         assert made.tokens_per_s == pytest.approx(published, rel=0.08)
 
 
-def test_the_real_schedule_adds_embedding_and_output():
-    made = predict_decode("llama3-8b", "wse2", "420x420", schedule="real")
-    assert [part.name for part in made.parts] == ["embed", "layer", "head"]
-    assert made.cycles > 32 * made.cycles_per_layer
+def test_the_real_schedule_adds_embedding_output_and_moves_between_regions():
+    made = predict_decode("llama3-8b", "wse2", "360x360", schedule="real")
+    assert [(part.name, part.times) for part in made.parts] == [
+        ("embed", 1), ("layer", 32), ("move", 3), ("head", 1)
+    ]  # fmt: skip
+    # A row's part of x, 12 of 4,096 entries in fp16, two to a word, crosses 361 cores.
+    move = next(part for part in made.parts if part.name == "move")
+    assert move.time.cycles > 361
+    assert "4 regions of 4" in made.compliance["M"].reason
+
+
+def test_a_model_that_does_not_fit_says_what_would_make_it_fit():
+    large = predict_decode("llama2-13b", "wse2", "600x600", schedule="real")
+    assert not large.compliance["M"].holds
+    assert "needs 3 regions of 600x600, wse2 has 1" in large.compliance["M"].reason
+    with pytest.raises(CapacityError, match="nothing fits wse2"):
+        predict_decode("llama3-70b", "wse2", schedule="real")
+
+
+def test_chunks_follow_each_other_through_the_regions():
+    whole = predict_prefill("llama3-8b", "wse2", "248x248", schedule="real")
+    assert not whole.compliance["M"].holds
+    parts = predict_prefill("llama3-8b", "wse2", "248x248", schedule="real", chunk="auto")
+    assert parts.compliance["M"].holds
+    assert parts.question["chunks"] == 17
+    times = {part.name: part.times for part in parts.parts}
+    # 32 layers once, and for each of the 16 other chunks those of the fullest of twelve regions.
+    assert (times["layer"] - 32, times["move"] - 11) == (16 * 3, 16)
+
+
+def test_the_published_schedule_has_no_chunks():
+    with pytest.raises(InputError, match="takes the prompt at once"):
+        predict_prefill("llama3-8b", "wse2", "480x480", chunk=480)
 
 
 def test_a_config_and_a_name_give_the_same():

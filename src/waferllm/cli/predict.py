@@ -116,6 +116,10 @@ def prefill(
     input_len: Annotated[int, typer.Option("--input", help="Tokens of the prompt.")] = 4096,
     schedule: SCHEDULE = "published",
     groups: GROUPS = "published",
+    chunk: Annotated[
+        str | None,
+        typer.Option(help="Tokens at once, or auto: the quickest that fit.  [default: all]"),
+    ] = None,
     dtype: DTYPE = "float16",
     as_json: JSON = False,
 ) -> None:
@@ -125,6 +129,7 @@ def prefill(
     made = predict_prefill(
         model, named_or_file(chip), grid,
         input_len=input_len, schedule=schedule, groups=_groups(groups), dtype=dtype,
+        chunk=int(chunk) if chunk and chunk.isdigit() else chunk,
     )  # fmt: skip
     _show(made, as_json)
 

@@ -3,26 +3,21 @@
 A prediction is the time of programs (`plmr.time`) times how often they run. Two schedules of a model:
 
     published   one layer as the authors of WaferLLM timed it, times the layers (`models.published`)
-    real        the layer, embedding and output that this package runs (`models.programs`); moves
-                between regions are not in it yet
+    real        what this package runs: embedding, layers over as few regions as hold them, moves
+                between regions, output (`whole`)
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import jax.numpy as jnp
 
 from waferllm.chip import DTYPES, Chip
 from waferllm.chip import chip as named_chip
 from waferllm.chip.facts import nearest
-from waferllm.errors import InputError
-from waferllm.kernels.gemv import AllReduce
+from waferllm.errors import CapacityError, InputError
 from waferllm.layout import Mesh
 from waferllm.models.config import ModelConfig
-from waferllm.models.programs import ModelPrograms
 from waferllm.models.published import GROUPS, group_cores
 from waferllm.models.registry import find_config
 from waferllm.plmr import Compliance, check
@@ -33,6 +28,7 @@ from waferllm.plmr.energy import assumptions_json, constant_power_j, dynamic_j, 
 from waferllm.plmr.time import CAUSES, Time, time
 from waferllm.program import Program
 from waferllm.reports.timed import gemm_program, gemv_program, layer_program, timed_in
+from waferllm.reports.whole import Placed, placed
 
 SCHEDULES = ("published", "real")
 AUTO = "auto"
@@ -90,8 +86,9 @@ class Prediction:
 
     @property
     def compliance(self) -> Compliance:
-        """Of the part that takes longest."""
-        return max(self.parts, key=lambda part: part.cycles).compliance
+        """Of the layer, or of the product."""
+        layers = [part for part in self.parts if part.name == "layer"]
+        return (layers or self.parts)[0].compliance
 
     def energy(self) -> dict[str, float]:
         """Joules of the whole system in this time, by both models of `plmr.energy`."""
@@ -237,9 +234,13 @@ def predict_prefill(
     schedule: str = "published",
     groups: Groups = None,
     dtype: str = "float16",
+    chunk: int | str | None = None,
 ) -> Prediction:
-    """A prompt of `input_len` tokens through all layers, at once."""
-    return _model("prefill", model, chip, grid, input_len, schedule, groups, dtype)
+    """A prompt of `input_len` tokens through all layers, at once or in chunks (of the real schedule).
+
+    A chunk is rounded up to whole rows of the grid; "auto" takes the quickest with which the model fits.
+    """
+    return _model("prefill", model, chip, grid, input_len, schedule, groups, dtype, chunk)
 
 
 def _model(
@@ -251,6 +252,7 @@ def _model(
     schedule: str,
     groups: Groups,
     dtype: str,
+    chunk: int | str | None = None,
 ) -> Prediction:
     config = model if isinstance(model, ModelConfig) else find_config(model)
     found = _chip(chip, dtype)
@@ -263,48 +265,71 @@ def _model(
     if tokens < 1:
         word = "context" if phase == "decode" else "input"
         raise InputError(f"{word} = {tokens}: a prediction needs at least 1 token.")
+    _check_chunk(chunk, schedule)
     asked = {
         "phase": phase, "model": config.name, "schedule": schedule, "dtype": dtype,
         "context" if phase == "decode" else "input": tokens, "software": "kernel",
     }  # fmt: skip
 
     def made(mesh: Mesh, count: int | None) -> Prediction:
-        programs = (
-            {"layer": layer_program(config, mesh, tokens, phase, count)}
-            if schedule == "published"
-            else _real(config, mesh, tokens, phase, count, dtype)
-        )
-        parts = tuple(
-            _part(name, config.layers if name == "layer" else 1, program, found, "kernel")
-            for name, program in programs.items()
-        )
         size = _group_cores(mesh, count)
         said = {**asked, "groups": -(-mesh.rows // size) if size else 1}
         out = tokens if phase == "prefill" else 1
-        return Prediction(said, found, mesh, parts, out, config.layers)
+        if schedule == "published":
+            program = layer_program(config, mesh, tokens, phase, count)
+            part = _part("layer", config.layers, program, found, "kernel")
+            return Prediction(said, found, mesh, (part,), out, config.layers)
+        tried = [
+            placed(config, found, mesh, tokens, phase, size, dtype, some)
+            for some in _chunks(tokens, mesh, chunk)
+        ]
+        return _quickest(
+            [
+                Prediction(_chunked(said, one), found, mesh, _real(one, found), out, config.layers)
+                for one in tried
+            ]
+        )
 
     return _on(grid, found, lambda mesh: _grouped(groups, mesh, lambda n: made(mesh, n)))
 
 
-@lru_cache(maxsize=64)
-def _real(
-    config: ModelConfig, mesh: Mesh, tokens: int, phase: str, groups: int | None, dtype: str
-) -> Mapping[str, Program]:
-    prefill = phase == "prefill"
-    programs = ModelPrograms(
-        config,
-        mesh,
-        slots=1,
-        chunk=-(-tokens // mesh.rows) * mesh.rows if prefill else mesh.rows,
-        capacity=tokens if prefill else tokens + 1,
-        combine=AllReduce(groups=_group_cores(mesh, groups)),
-        dtype=jnp.dtype(dtype),
-    )
-    return {
-        "embed": programs.embed(programs.chunk if prefill else 1),
-        "layer": programs.prefill_layer() if prefill else programs.decode_layer(),
-        "head": programs.head(),
+def _check_chunk(chunk: int | str | None, schedule: str) -> None:
+    if chunk is not None and schedule != "real":
+        raise InputError("the published schedule takes the prompt at once: use --schedule real.")
+    if chunk is not None and chunk != AUTO and not (isinstance(chunk, int) and chunk > 0):
+        raise InputError(f"chunk = {chunk!r}: use a number of tokens above 0, or auto.")
+
+
+def _chunks(tokens: int, mesh: Mesh, chunk: int | str | None) -> list[int]:
+    """The chunk that was asked for, or all that "auto" tries: a prompt's rows halved until one is left."""
+    if chunk != AUTO:
+        return [chunk if isinstance(chunk, int) else tokens]
+    shares = [-(-tokens // mesh.rows)]
+    while shares[-1] > 1:
+        shares.append(-(-shares[-1] // 2))
+    return [share * mesh.rows for share in shares]
+
+
+def _chunked(said: dict[str, Any], made: Placed) -> dict[str, Any]:
+    return said | {"chunks": made.chunks} if made.chunks > 1 else said
+
+
+def _quickest(tried: list[Prediction]) -> Prediction:
+    """Of those that fit, or of the last if none does."""
+    holding = [one for one in tried if one.compliance["M"].holds]
+    return min(holding or tried[-1:], key=lambda one: one.cycles)
+
+
+def _real(made: Placed, chip: Chip) -> tuple[Part, ...]:
+    """The parts of a whole model on its regions; M is judged for all of them, with the layer."""
+    parts = {
+        name: _part(name, 1, program, chip, "kernel") for name, program in made.programs.items()
     }
+    times = made.times({name: part.time.cycles for name, part in parts.items()})
+    layer = parts["layer"]
+    verdicts = [made.verdict() if v.letter == "M" else v for v in layer.compliance.verdicts]
+    parts["layer"] = replace(layer, compliance=Compliance(tuple(verdicts)))
+    return tuple(replace(part, times=times[name]) for name, part in parts.items())
 
 
 def _part(name: str, times: int, program: Program, chip: Chip, style: str) -> Part:
@@ -346,6 +371,8 @@ def _on(grid: Grid, chip: Chip, made: Callable[[Mesh], Prediction]) -> Predictio
     sides = range(GRID_STEP, side + 1, GRID_STEP) if side >= GRID_STEP else (side,)
     tried = [made(Mesh(n, n)) for n in sides]
     holding = [one for one in tried if one.compliance["M"].holds]
+    if not holding and len(tried[0].parts) > 1:
+        raise CapacityError(f"nothing fits {chip.name}. {tried[-1].compliance['M'].reason}")
     return min(holding or tried, key=lambda one: one.cycles)
 
 

@@ -10,21 +10,18 @@ follow it, at most one in each region.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import jax.numpy as jnp
-from jax import Array
 
 from waferllm.chip import Chip
-from waferllm.fabric import broadcast
 from waferllm.kernels.gemv import AllReduce
-from waferllm.layout import COLS, ROWS, Blocks, Mesh
+from waferllm.layout import Mesh
 from waferllm.models.config import ModelConfig
 from waferllm.plmr import Reading
 from waferllm.plmr.energy import dynamic_j
 from waferllm.plmr.time import time, time_of
-from waferllm.program import Program, Spec
 from waferllm.reports.regions import Need, Regions
+from waferllm.reports.whole import move_program
 from waferllm.tune.members import decode_programs, one_layer, read_decode, read_prefill
 
 
@@ -146,20 +143,6 @@ def costs(
     joules = {name: dynamic_j(reading) for name, reading in readings.items()}
     total_j = joules["embed"] + layers * joules["layer"] + joules["head"]
     return Costs(spent["embed"], spent["layer"], spent["head"], move, total_j)
-
-
-@lru_cache(maxsize=4096)
-def move_program(side: int, elements: int, dtype: str) -> Program:
-    """A row's part of x goes over one link into the next region and along its whole row.
-
-    Rows move side by side; one row stands for all. The link carries every entry of the row once.
-    """
-
-    def core(x: Array) -> Array:
-        return broadcast(x, COLS, 0)
-
-    line = Spec((elements,), Blocks((ROWS,)), jnp.dtype(dtype))
-    return Program(core, mesh=(1, side + 1), inputs=(line,), outputs=line, name="move")
 
 
 def prefills(work: Work, grid: Mesh, share: int) -> Iterator[Prefill]:
