@@ -4,7 +4,7 @@
     python benchmarks/explore_peers.py --genz genz/bin/python
 
 The point: Llama-3.1-8B in bf16, decode, batch 1, context 4,096, one H100. GenZ runs in its own environment,
-alternating with ours in one run. The other rates are not from this run: they were measured by us on a
+alternating with ours in one run. The other rates are not from this run: they were measured on a
 machine of the same kind (two cores), each peer in its own environment.
 """
 
@@ -54,6 +54,10 @@ def ours() -> tuple[float, float]:
     return 1e3 * sum(made.decode_s.values()), (time.perf_counter() - began) / 20
 
 
+def show(name: str, ms: float, rate: float) -> None:
+    print(f"{name:<22} {ms:6.3f} ms  {ms / FLOOR_MS:5.2f} x floor  {rate:9,.0f} points/s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--genz", help="python of an environment with genz-llm")
@@ -61,16 +65,14 @@ def main() -> None:
     print(f"floor: 15.010 GB of weights and 0.537 GB of KV at 3.35 TB/s: {FLOOR_MS:.3f} ms")
     mine = [ours() for _ in range(ROUNDS)]
     ms, seconds = mine[0][0], min(taken for _, taken in mine)
-    print(
-        f"waferllm, predicted      {ms:6.3f} ms  {ms / FLOOR_MS:5.2f} x floor  {1 / seconds:9,.0f} points/s"
-    )
+    show("waferllm, predicted", ms, 1 / seconds)
     if python:
         theirs = [genz(python) for _ in range(ROUNDS)]
         peer_ms, peer_s = theirs[0][0], min(taken for _, taken in theirs)
-        print(f"GenZ, in this run        {peer_ms:6.3f} ms  {peer_ms / FLOOR_MS:5.2f} x floor  "
-              f"{1 / peer_s:9,.0f} points/s: one of ours takes {seconds / peer_s:.3f} of its time")  # fmt: skip
-    print("Not in this run, measured on such a machine (points/s): "
-          + ", ".join(f"{name} {rate:,g}" for name, rate in ELSEWHERE))  # fmt: skip
+        show("GenZ, in this run", peer_ms, 1 / peer_s)
+        print(f"one point of ours takes {seconds / peer_s:.2f} of the time of one of GenZ's")
+    listed = ", ".join(f"{name} {rate:,g}" for name, rate in ELSEWHERE)
+    print(f"Not in this run, measured on a machine of this kind (points/s): {listed}")
     print("A million at once: benchmarks/explore.py")
 
 
