@@ -4,10 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
+
 from waferllm.explore import measured
 from waferllm.explore.evaluating import evaluate
 from waferllm.explore.fitted import COLLECTIVES, PLATES, PRODUCTS
 from waferllm.explore.fitting import all_reduce_us, exchange_us, lines_of, points_of, product_us
+from waferllm.explore.shapes import Shape
 from waferllm.explore.sharding import Sharding
 from waferllm.explore.workloads import Workload
 
@@ -55,8 +58,10 @@ def calibration() -> Calibration:
             "products (fitted)": tuple(_products()),
             "all-reduce (fitted)": tuple(_collectives("all-reduce")),
             "all-to-all (fitted)": tuple(_collectives("all-to-all")),
+            "a layer of GPT-3 on 4 A100 (not fitted)": tuple(_layer()),
             "tokens of dense models (not fitted)": tuple(_models(dense=True)),
             "tokens of mixtures (one constant fitted)": tuple(_models(dense=False)),
+            "tokens of eight requests at once (not fitted)": tuple(_eight_at_once()),
         }
     )
 
@@ -83,7 +88,36 @@ def _collectives(kind: str) -> Iterator[Point]:
             yield Point(what, float(want), float(got), "us", True)
 
 
-def token_ms(system: str, model: str, context: float, kv_dtype: str = "bf16") -> float:
+def _layer() -> Iterator[Point]:
+    plate = PLATES["A100"]
+    for what, (rows, n, k, us) in measured.LAYER_PRODUCTS.items():
+        made = product_us(np.array([float(rows)]), n, k, plate, "bf16", PRODUCTS["A100", "bf16"])
+        yield Point(f"A100 {what}", us, float(made[0]), "us", False)
+    for size, us in measured.LAYER_ALL_REDUCE.items():
+        made = all_reduce_us(np.array([4.0]), np.array([float(size)]), plate, COLLECTIVES["A100"])
+        yield Point(f"A100 all-reduce of {size:,} B on 4, by NCCL", us, float(made[0]), "us", False)
+
+
+def _eight_at_once() -> Iterator[Point]:
+    """Predicted TTFT is that of an empty queue, the rate that of a steady state without its ends."""
+    for kv_dtype, figures in measured.EIGHT_AT_ONCE.items():
+        work = Workload(
+            name="point", says="", prompt_tokens=20_000, output_tokens=2000, kv_dtype=kv_dtype
+        )
+        made = evaluate("h100", work, Sharding(batch=8), model="llama3.1-8b")
+        keys = (
+            ("TTFT", "ttft_s", 1e3, "ms"),
+            ("TPOT", "tpot_s", 1e3, "ms"),
+            ("rate", "system_tokens_per_s", 1.0, "tokens/s"),
+        )
+        for (name, key, scale, unit), want in zip(keys, figures, strict=True):
+            value = made.value(key)
+            assert value is not None  # times have no missing input
+            what = f"h100 llama3.1-8b 8 x 20k/2k, KV {kv_dtype}: {name}"
+            yield Point(what, want, scale * value, unit, False)
+
+
+def token_ms(system: str, model: str | Shape, context: float, kv_dtype: str = "bf16") -> float:
     """One decode step at batch 1 with `context` tokens in the cache, on one accelerator."""
     work = Workload(
         name="point", says="one token", prompt_tokens=context - 0.5, output_tokens=1,
@@ -98,7 +132,7 @@ def _models(*, dense: bool) -> Iterator[Point]:
         if dense is model.startswith("gpt-oss"):
             continue
         for context in CONTEXTS:
-            what = f"{device} {model} at context {context}, KV in {kv}"
+            what = f"{device} {model} at context {context}, KV {kv}"
             yield Point(
                 what, a + b * context, token_ms(device, model, context, kv), "ms", not dense
             )

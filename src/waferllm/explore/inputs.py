@@ -46,7 +46,6 @@ def model_numbers(shape: Shape, workload: Workload) -> dict[str, float]:
         "kv_elements": shape.kv_elements,
         "kv_layer_bytes": shape.kv_elements * KV_BYTES[kv_dtype],
         "kv_shards": shape.kv_shards,
-        "kv_in_8": KV_BYTES[kv_dtype] == 1,
         "score_flops_decode": shape.score_flops_decode,
         "score_flops_prefill": shape.score_flops_prefill,
         "windowed_layers": shape.windowed_layers,

@@ -205,3 +205,26 @@ ITL: dict[tuple[str, str, str], tuple[float, float]] = {
 
 #: Tokens a second of Llama-2-7B in bf16 at batch 1 on one A100 80 GB (gpt-fast README).
 A100_LLAMA2_7B_TOKENS_PER_S = 104.9
+
+#: One layer of GPT-3 175B on four A100 (LLMCompass, measured CSVs), fp16, 8 requests: (rows, n, k) and us
+#: of its products, of a prompt of 2,048 tokens and of one token each.
+LAYER_PRODUCTS: dict[str, tuple[int, int, int, float]] = {
+    "QKV of 8 x 2,048 tokens": (16384, 9216, 12288, 13_720),
+    "output of 8 x 2,048 tokens": (16384, 12288, 3072, 4540),
+    "first FFN product of 8 x 2,048 tokens": (16384, 12288, 12288, 17_460),
+    "second FFN product of 8 x 2,048 tokens": (16384, 12288, 12288, 17_490),
+    "QKV of 8 tokens": (8, 9216, 12288, 212),
+    "output of 8 tokens": (8, 12288, 3072, 69),
+    "first FFN product of 8 tokens": (8, 12288, 12288, 186),
+    "second FFN product of 8 tokens": (8, 12288, 12288, 186),
+}
+#: The same layer's all-reduce on four A100 by bytes, us; NCCL, whose small messages take longer than
+#: those of TensorRT-LLM that `ALL_REDUCE` holds.
+LAYER_ALL_REDUCE: dict[int, float] = {16384 * 12288 * 2: 2890, 8 * 12288 * 2: 26}
+
+#: One H100, Llama-3.1-8B, 20,000 tokens in and 2,000 out, eight at once, by KV format: TTFT in ms,
+#: inter-token latency in ms, tokens a second. Source: as `ITL`.
+EIGHT_AT_ONCE: dict[str, tuple[float, float, float]] = {
+    "bf16": (763.6, 15.18, 450.3),
+    "fp8": (742.8, 12.93, 517.5),
+}
