@@ -62,14 +62,24 @@ def test_live_kv_never_goes_to_flash_and_what_has_no_place_is_said() -> None:
     assert made["homeless"]["kv"] == pytest.approx(4)
 
 
-def test_frozen_context_goes_to_flash_and_waiting_sessions_to_slow_memory() -> None:
-    made = _place(_numbers(), frozen=200, waiting=70)
-    assert made["kv"]["hbf"] == pytest.approx(200)
-    assert made["waiting"] == pytest.approx({"ddr": 64, "hbm": 6})
+def test_frozen_context_shares_flash_and_stacks_with_weights() -> None:
+    made = _place(_numbers(), frozen=60, weights=30)
+    assert (made["kv"]["hbm"], made["kv"]["hbf"]) == pytest.approx((40, 20))
+    assert (made["weights"]["hbm"], made["weights"]["hbf"]) == pytest.approx((20, 10))
+    full = _place(_numbers(), live=90, frozen=400)  # live context has the stacks first
+    assert (full["kv"]["hbm"], full["kv"]["hbf"]) == pytest.approx((96, 394))
+    without = _place(_numbers(hbf__stacks=0), frozen=100)["kv"]
+    assert (without["hbm"], without["ddr"]) == pytest.approx((96, 4))
+
+
+def test_waiting_sessions_go_to_slow_memory_and_never_to_flash() -> None:
+    made = _place(_numbers(), waiting=170)
+    assert made["waiting"] == pytest.approx({"ddr": 64, "hbm": 96})
+    assert made["homeless"]["kv"] == pytest.approx(10)
 
 
 def test_a_store_takes_what_flash_and_dram_leave_and_the_rest_stays_away() -> None:
-    made = _place(_numbers(), weights=0, frozen=500, store=100)
+    made = _place(_numbers(), live=96, frozen=500, store=100)
     assert made["store"] == pytest.approx({"hbf": 12, "ddr": 64, "away": 24})
 
 

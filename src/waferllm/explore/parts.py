@@ -104,10 +104,11 @@ def ddr(kind: str, devices: float) -> Part:
     }
 
 
+#: Operations of logic in memory for each byte of its bus, four times of which it sees inside.
+PIM_FLOP_PER_BYTE = computed(1200 / 256, "HBM-PIM: 1.2 TFLOPS a stack of 256 GB/s (HBM2)", 2, 19)
 PIM: Part = {
     "pnm.gain": secondary(4, "HBM-PIM: 4x internal bandwidth"),
     "pnm.pj_scale": computed(1 / 7.5, "bandwidth per watt 5-10x (Ma & Patterson, table 4)", 0.1, 0.2),
-    "pnm.tflops": secondary(1.2, "HBM-PIM: 1.2 TFLOPS a stack"),
     "pnm.shard_gb": secondary(0.048, "32-64 MB banks (Ma & Patterson, table 4)", 0.032, 0.064),
 }  # fmt: skip
 #: Operations of logic near memory for each byte of its bus: enough for eight grouped queries.

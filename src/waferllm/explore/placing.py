@@ -1,7 +1,7 @@
 """Which bytes live in which memory of one chip, and how fast each memory gives them.
 
     live KV        SRAM (where it holds data), HBM, DDR; never flash, which it would wear out
-    frozen KV      flash first, else as live KV
+    frozen KV      with flash as weights, else as live KV
     waiting KV     of sessions between two turns: DDR first, else HBM; never flash
     weights        what is left of SRAM; HBM (else DDR) and flash side by side, so that both end
                    together, or no more in flash than heat allows; DDR behind HBM last
@@ -109,27 +109,37 @@ def place(
     With `cool` no more weights lie in flash than heat allows in a pass over them.
     """
     room = capacity_bytes(d)
-    cold, frozen = _pour(xp, frozen, room, ("hbf",))
-    warm, live_left = _pour(xp, live + frozen, room, ("sram", "hbm", "ddr"))
+    has_flash = room["hbf"] > 0
+    cold = xp.where(has_flash, frozen, 0.0)
+    warm, live_left = _pour(xp, live + frozen - cold, room, ("sram", "hbm", "ddr"))
     aside, waiting_left = _pour(xp, waiting, room, ("ddr", "hbm"))
     inside, rest = _pour(xp, weights, room, ("sram",))
+    both = rest + cold
     stacked = d["hbm.stacks"] > 0
     beside = xp.where(stacked, room["hbm"], room["ddr"])
     even, heated = flash_shares(xp, d)
-    quick = rest * (1 - xp.where(cool > 0, xp.minimum(even, heated), even))
-    dram = xp.minimum(xp.minimum(rest, beside), xp.maximum(quick, rest - room["hbf"]))
-    hbf = xp.minimum(rest - dram, room["hbf"])
+    quick = both * (1 - xp.where(cool > 0, xp.minimum(even, heated), even))
+    dram = xp.minimum(xp.minimum(both, beside), xp.maximum(quick, both - room["hbf"]))
+    hbf = xp.minimum(both - dram, room["hbf"])
     hbm, first = xp.where(stacked, dram, 0.0), xp.where(stacked, 0.0, dram)
     room["hbf"], room["ddr"] = room["hbf"] - hbf, room["ddr"] - first
-    last, left = _pour(xp, rest - dram - hbf, room, ("ddr",))
+    last, left = _pour(xp, both - dram - hbf, room, ("ddr",))
     stored, away = _pour(xp, store, room, ("hbf", "ddr"))
+    shared = {"sram": 0.0, "hbm": hbm, "ddr": first + last["ddr"], "hbf": hbf}
+    kv_left = live_left + waiting_left + left * over(xp, cold, both)
+    left = left * over(xp, rest, both)
     # rounding of float32 leaves crumbs of what fits exactly
     left = xp.where(left > 1e-6 * weights, left, 0.0)
-    kv_left = live_left + waiting_left
     kv_left = xp.where(kv_left > 1e-6 * (live + frozen + waiting), kv_left, 0.0)
+
+    def part(amount: Array, others: dict[str, Array]) -> dict[str, Array]:
+        """What lies elsewhere, and this kind's part of what weights and frozen KV share."""
+        mine = over(xp, amount, both)
+        return {tier: others.get(tier, 0.0) + mine * shared[tier] for tier in TIERS}
+
     return {
-        "weights": {"sram": inside["sram"], "hbm": hbm, "ddr": first + last["ddr"], "hbf": hbf},
-        "kv": {**warm, "hbf": cold["hbf"]},
+        "weights": part(rest, inside),
+        "kv": part(cold, warm),
         "waiting": aside,
         "store": {**stored, "away": away},
         "homeless": {"weights": left, "kv": kv_left},

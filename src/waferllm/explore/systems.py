@@ -38,6 +38,7 @@ from waferllm.explore.parts import (
     HBM4,
     LOW_LATENCY,
     PIM,
+    PIM_FLOP_PER_BYTE,
     PNM,
     PNM_FLOP_PER_BYTE,
     STACKED_COOLING,
@@ -117,23 +118,25 @@ _SWITCHES: Mapping[str, Part] = {
 def _bring(numbers: dict[str, Number], key: str, value: float) -> None:
     """Switching on an absent part brings its catalogue numbers along."""
     if key in _SWITCHES and value > 0 and numbers[key].value == 0:
-        part = {**PNM, **_pnm_compute(numbers)} if key == "pnm.gain" else _SWITCHES[key]
+        part = (
+            {**PNM, **_compute(numbers, PNM_FLOP_PER_BYTE)} if key == "pnm.gain" else _SWITCHES[key]
+        )
         for name, number in part.items():
             if numbers[name].source.text == "absent":
                 numbers[name] = number
 
 
-def _pnm_compute(numbers: Part) -> Part:
-    """Operations of the logic near all of an accelerator's DRAM, from the bandwidth of its bus."""
+def _compute(numbers: Part, each: Number) -> Part:
+    """Operations of the logic at all of an accelerator's DRAM: so many for each byte of its bus."""
     gbps = (
         numbers["hbm.stacks"].value * numbers["hbm.gbps"].value
         + numbers["ddr.devices"].value * numbers["ddr.gbps"].value
     )
-    low, high = (gbps / 1e3 * end for end in PNM_FLOP_PER_BYTE.ends)
-    each = PNM_FLOP_PER_BYTE.value
-    text = f"{each:g} x {gbps:,.0f} GB/s ({PNM_FLOP_PER_BYTE.source.text})"
-    source = replace(PNM_FLOP_PER_BYTE.source, text=text)
-    return {"pnm.tflops": Number(each * gbps / 1e3, source, low, high)}
+    low, high = (gbps / 1e3 * end for end in each.ends)
+    source = replace(
+        each.source, text=f"{each.value:.3g} x {gbps:,.0f} GB/s ({each.source.text})"
+    )  # fmt: skip
+    return {"pnm.tflops": Number(each.value * gbps / 1e3, source, low, high)}
 
 
 def _parsed(key: str, value: float | str) -> object:
@@ -229,7 +232,6 @@ _MIXED = {
 #: Logic on the DRAM's die takes room from its cells, and the part is no commodity.
 _PIM_DENSITY = recalled(0.75, "HBM-PIM of 2021: 6 GB where the plain stack has 8", 0.5, 0.9)
 _PIM_PRICE = assumed(1.5, "no commodity pricing (Ma & Patterson, table 4)", 1.0, 3.0)
-_EIGHT = assumed(8, "eight stacks")
 _SHORTER = assumed(
     0.5, "as wide again at the power of the base die; no figure is published", 0.25, 1
 )
@@ -239,15 +241,16 @@ _WIDER = assumed(2, "a custom interface is wider and denser; no figure is publis
 def _pnm(*parts: Part) -> Part:
     """Logic near the DRAM of these parts, which stays as it is."""
     merged = {**ABSENT, **{key: number for part in parts for key, number in part.items()}}
-    return {**merged, **PNM, **_pnm_compute(merged)}
+    return {**merged, **PNM, **_compute(merged, PNM_FLOP_PER_BYTE)}
 
 
 def _pim(memory: str, *parts: Part) -> Part:
     """Logic in the DRAM of `memory`: parts, PIM, less capacity and another price."""
-    merged = {key: number for part in parts for key, number in part.items()}
+    merged = {**ABSENT, **{key: number for part in parts for key, number in part.items()}}
     return {
         **merged,
         **PIM,
+        **_compute(merged, PIM_FLOP_PER_BYTE),
         **_times(merged, f"{memory}.gb", _PIM_DENSITY),
         **_times(merged, f"{memory}.usd_per_gb", _PIM_PRICE),
     }
@@ -270,7 +273,7 @@ _NAMED: Mapping[str, System] = {
         compose("pnm-node", "8 B200 dies, 8 HBM4 with logic on the base die", _pnm(_B200, _FOUR_HBM4),
                 _count(8)),
         compose("pim-node", "8 B200 dies, 8 HBM4 with logic in the DRAM",
-                _pim("hbm", _B200, _FOUR_HBM4), _times(PIM, "pnm.tflops", _EIGHT), _count(8)),
+                _pim("hbm", _B200, _FOUR_HBM4), _count(8)),
         compose("stacked-node", "8 B200 dies under 8 HBM4 each (3D)", _B200, _FOUR_HBM4, _STACKED,
                 _count(8)),
         compose("stacked-wide-node", "8 B200 dies under 8 HBM4 each, custom wide interface", _B200,
