@@ -14,7 +14,9 @@ from waferllm.explore.collectives import (
     all_reduce_s,
     all_reduce_two_level_s,
     diameter_hops,
+    dispatched_bytes,
     exchange_two_level_s,
+    exchanged_bytes,
     tail_s,
 )
 
@@ -117,9 +119,27 @@ def test_beyond_a_domain_only_its_share_crosses_the_network() -> None:
 
 def test_an_exchange_sends_what_does_not_stay() -> None:
     n = 8e6
-    link, net = exchange_two_level_s(np, _links(), n, 16)  # 2 domains of 8
+    sent = exchanged_bytes(np, _links(), n, 16)  # 2 domains of 8
+    assert tuple(map(float, sent)) == pytest.approx((n * 7 / 16, n / 2))
+    link, net = exchange_two_level_s(np, _links(), *sent, 16)
     assert float(link) == pytest.approx(1e-6 + n * 7 / 16 / 100e9)
     assert float(net) == pytest.approx(5e-6 + n / 2 / 50e9)
+
+
+def test_vectors_go_once_to_a_domain_and_once_to_a_chip() -> None:
+    rng = np.random.default_rng(7)
+    p, inside, k, trials = 32, 8, 6, 20_000
+    on_links = on_network = 0
+    for chips in rng.integers(0, p, (trials, k)):  # chip 0 sends
+        wanted = set(chips.tolist())
+        domains = {chip // inside for chip in wanted} - {0}
+        on_network += len(domains)
+        on_links += len({chip for chip in wanted if 0 < chip < inside})
+        # the first of a domain receives, and passes on to the others that want it
+        on_links += len({chip for chip in wanted if chip >= inside}) - len(domains)
+    made = dispatched_bytes(np, _links(), 1.0, k, p)
+    assert float(made[0]) == pytest.approx(on_links / trials, rel=0.02)
+    assert float(made[1]) == pytest.approx(on_network / trials, rel=0.02)
 
 
 def test_the_tail_is_the_chance_of_any_late_chip_cut_by_the_time_out() -> None:

@@ -120,20 +120,46 @@ def all_reduce_two_level_s(
     return all_reduce_best_s(xp, d, n_bytes, inside) + xp.where(domains > 1, 0.0, wait), across
 
 
-def exchange_two_level_s(
-    xp: ModuleType, d: Numbers, n_bytes: Array, p: Array
+def exchanged_bytes(xp: ModuleType, d: Numbers, n_bytes: Array, p: Array) -> tuple[Array, Array]:
+    """What a chip sends on links and on the network in an all-to-all in which it holds n bytes."""
+    inside = xp.minimum(p, d["link.size"])
+    return n_bytes * (inside - 1) / p, n_bytes * (1 - inside / p)
+
+
+def dispatched_bytes(
+    xp: ModuleType, d: Numbers, vector_bytes: Array, experts: Array, p: Array
 ) -> tuple[Array, Array]:
-    """Seconds of an all-to-all in which every chip sends n bytes in all, on links and on the network."""
+    """The same where vectors go to the chips of `experts` experts each, drawn uniformly.
+
+    A vector crosses to another domain once and is passed on there over links; to a chip it goes once.
+    """
+    inside = xp.minimum(p, d["link.size"])
+    domains = xp.maximum(p / inside, 1.0)
+    chips = p * (1 - (1 - 1 / p) ** experts)
+    others = (domains - 1) * (1 - (1 - 1 / domains) ** experts)
+    near = chips * (inside - 1) / p + xp.maximum(chips * (1 - inside / p) - others, 0.0)
+    return vector_bytes * near, vector_bytes * others
+
+
+def exchange_two_level_s(
+    xp: ModuleType, d: Numbers, on_links: Array, on_network: Array, p: Array
+) -> tuple[Array, Array]:
+    """Seconds of an all-to-all on links and on the network, in which a chip sends so many bytes on each."""
     inside = xp.minimum(p, d["link.size"])
     kind = d["link.topology"]
-    hop_s = d["link.latency_us"] * US * diameter_hops(xp, kind, inside)
-    staying = n_bytes * (inside - 1) / p
     link = (
-        d["link.exchange_us"] * US + hop_s
-        + staying * mean_hops(xp, kind, inside) / (d["link.gbps"] * GB * d["link.eff_exchange"])
-    )  # fmt: skip
-    leaving = n_bytes * (1 - inside / p)
-    net = d["net.latency_us"] * US + leaving / (d["net.gbps"] * GB * d["net.eff"])
+        d["link.exchange_us"] * US
+        + d["link.latency_us"] * US * diameter_hops(xp, kind, inside)
+        + on_links * mean_hops(xp, kind, inside) / (d["link.gbps"] * GB * d["link.eff_exchange"])
+    )
+    net = d["net.latency_us"] * US + on_network / (d["net.gbps"] * GB * d["net.eff"])
     wait = tail_s(xp, d, p)
     link = link + xp.where(p > inside, 0.0, wait)
     return xp.where(inside > 1, link, 0.0), xp.where(p > inside, net + wait, 0.0)
+
+
+def reduced_bytes(xp: ModuleType, d: Numbers, n_bytes: Array, p: Array) -> tuple[Array, Array]:
+    """What a chip sends on links and on the network in a bandwidth-bound all-reduce of n bytes."""
+    inside = xp.minimum(p, d["link.size"])
+    domains = xp.maximum(p / inside, 1.0)
+    return 2 * n_bytes * (1 - 1 / inside), 2 * n_bytes / inside * (1 - 1 / domains)

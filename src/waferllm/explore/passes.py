@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from waferllm.explore.collectives import all_reduce_two_level_s, exchange_two_level_s
+from waferllm.explore.collectives import (
+    all_reduce_two_level_s,
+    dispatched_bytes,
+    exchange_two_level_s,
+    exchanged_bytes,
+    reduced_bytes,
+)
 from waferllm.explore.placing import GB, TIERS, US, bandwidth_bytes_per_s, main_memory, over
 
 Array = Any
@@ -280,34 +286,33 @@ def _attended(m: Numbers, s: Numbers, p: Pass) -> dict[str, Array]:
 
 
 def _sent(xp: ModuleType, d: Numbers, m: Numbers, s: Numbers, p: Pass) -> dict[str, Array]:
-    """Seconds and bytes of collectives; `fixed` is what remains of them for messages of no length."""
+    """Seconds and bytes of collectives; `fixed` is what remains of them for messages of no length.
+
+    Sums after attention and feed-forward layers; experts' vectors there (in the weights' format, 8 bits
+    at least) and back (in 16 bits); with context parallelism, queries, keys and sums of attention.
+    """
     tokens = own_tokens(xp, s, p.tokens)
-    vector = tokens * m["hidden"] * ACTIVATION_BYTES
     is_ep, is_cp = s["ep"] > 1, s["cp"] > 1
-    reductions = 2 * m["layers"] - xp.where(is_ep, m["moe_layers"], 0.0)
     ep = xp.maximum(s["ep"], 1.0)
-    # a token goes once to each chip that has any of its experts
-    copies = ep * (1 - (1 - 1 / ep) ** m["experts_per_token"])
-    moved = vector / s["tp"] * copies
+    mixtures = xp.where(is_ep, m["moe_layers"], 0.0)
+    vector = tokens * m["hidden"] * ACTIVATION_BYTES
+    there = ACTIVATION_BYTES * m["in_16"] + 1.0 * (1 - m["in_16"])
+    expert = vector / s["tp"] * (there + ACTIVATION_BYTES) / (2 * ACTIVATION_BYTES)
     around = tokens * (2 * m["hidden"] + m["kv_elements"]) * ACTIVATION_BYTES / s["tp"]
     wide = {**d, "link.size": xp.maximum(d["link.size"] / s["tp"], 1.0)}
-    parts = []
-    for scale in (1.0, 0.0):
-        reduce = all_reduce_two_level_s(xp, d, scale * vector, s["tp"])
-        exchange = exchange_two_level_s(xp, d, scale * moved, ep)
-        turn = exchange_two_level_s(xp, wide, scale * around, s["cp"])
-        parts.append([
-            reductions * reduce[n] + xp.where(is_ep, 2 * m["moe_layers"] * exchange[n], 0.0)
-            + xp.where(is_cp, 2 * m["layers"] * turn[n], 0.0)
-            for n in range(2)
-        ])  # fmt: skip
-    apart = xp.where(s["tp"] > 1, reductions * 2 * vector * (1 - 1 / s["tp"]), 0.0)
-    apart = apart + xp.where(is_ep, 2 * m["moe_layers"] * moved * (1 - 1 / ep), 0.0)
-    apart = apart + xp.where(is_cp, 2 * m["layers"] * around * (1 - 1 / s["cp"]), 0.0)
-    beyond = xp.where(xp.maximum(s["tp"], ep) > d["link.size"], 1.0, 0.0)
-    return {
-        "link_s": parts[0][0], "net_s": parts[0][1],
-        "link_fixed_s": parts[1][0], "net_fixed_s": parts[1][1],
-        "link_bytes": apart,
-        "net_bytes": beyond * apart / xp.minimum(d["link.size"], xp.maximum(s["tp"], ep)),
-    }  # fmt: skip
+    counts = (2 * m["layers"] - mixtures, 2 * mixtures, xp.where(is_cp, 2 * m["layers"], 0.0))
+    routed = dispatched_bytes(xp, d, expert, m["experts_per_token"], ep)
+    turned = exchanged_bytes(xp, wide, around, s["cp"])
+    made: dict[str, Array] = {}
+    for kind, scale in (("", 1.0), ("_fixed", 0.0)):
+        each = (
+            all_reduce_two_level_s(xp, d, scale * vector, s["tp"]),
+            exchange_two_level_s(xp, d, scale * routed[0], scale * routed[1], ep),
+            exchange_two_level_s(xp, wide, scale * turned[0], scale * turned[1], s["cp"]),
+        )
+        for n, name in enumerate(("link", "net")):
+            made[f"{name}{kind}_s"] = sum(c * one[n] for c, one in zip(counts, each, strict=True))
+    bytes_of = (reduced_bytes(xp, d, vector, s["tp"]), routed, turned)
+    for n, name in enumerate(("link", "net")):
+        made[f"{name}_bytes"] = sum(c * one[n] for c, one in zip(counts, bytes_of, strict=True))
+    return made

@@ -9,10 +9,8 @@ import numpy as np
 from waferllm.errors import CapacityError, InputError
 from waferllm.explore.shapes import Shape
 
-BATCHES = tuple(
-    sorted({round(2 ** (n / 2)) for n in range(21)})
-)  # 1 to 1024 in steps of sqrt(2), whole
-LARGE_BATCHES = (*BATCHES, 1448, 2048, 2896, 4096)
+#: 1 to 4096 in steps of sqrt(2), whole.
+BATCHES = tuple(sorted({round(2 ** (n / 2)) for n in range(25)}))
 MAY_BE_ZERO = ("prefill_chips", "cool_flash")
 _PREFILL_SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4)
 
