@@ -145,11 +145,11 @@ def test_a_pe_knows_its_place_and_changes_its_configuration(tmp_path: Path) -> N
     assert first[7] == first[6] ^ route["WEST"]
     assert first[8] == first[7] & ~route["RAMP"]
     assert first[9] == first[8] | 1 << registers.POP
-    # A position leaves the other side as the one before has it, which is what reading it shows.
-    outs = sum(route.values())
-    assert (first[10] & ~outs, first[11] & outs) == (listen["EAST"], route["NORTH"])
-    assert (first[12], first[13]) == (1 << registers.RING | 2, 1 << registers.RING)
-    assert first[14] == 0
+    # Bits as a published example's comments list them: position 1 listens to E, 2 sends to N, 3 is invalid;
+    # ring mode; the current position is 2, then 0.
+    switch = 0b1101_0011_1001 | 1 << 12
+    assert (first[10], first[12], first[13]) == (switch | 2 << 13, switch | 2 << 13, switch)
+    assert first[14] & 0b0111_0111_0111 == 0b0101_0101_0101
     assert (first[15], first[16], first[17]) == (1 << 4, 0, 1 << 4)  # task 20: bit 4 of its word
     _random(grid, words)
 

@@ -1,14 +1,18 @@
 """Configuration words of a PE: what `@get_config` and `@set_config` reach, by word address.
 
-Public: WSE-2's color words lie at 0x7f20, one per color, with the bits below, and its switches at
-0x7f40; WSE-3's color words at 0x7c00 (docs and code of the SDK's published examples). How switches are
-packed, and every address from `X` on, is not published: those are this project's own, and programs
+Public: WSE-2's color words lie at 0x7f20 and its switches at 0x7f40, one word per color, with the bits
+below; WSE-3's color words at 0x7c00 (docs and code of the SDK's published examples). How WSE-3 packs
+switches, and every address from `X` on, is not published: those are this project's own, and programs
 reach them through the library `<tile_config>` only.
 
 A color word: `OUT` and `IN` bits per direction, then swaps, pop mode and teardown. Writing one changes
 the color's route at once. Toggling bit `TEARDOWN` off ends the color's teardown.
 
-A color's switch is four words from `SWITCH + 4 * color`: positions 1, 2, 3 and the status. A position
+A switch of WSE-2 is one word: four bits for each of positions 1, 2 and 3, from bit 0 on (a direction of
+0 W, 1 E, 2 S, 3 N, 4 RAMP or 5 invalid; above it 1 where it is an input), `PACKED_RING`, and the current
+position in two bits from `PACKED_POSITION` on.
+
+A switch of WSE-3 is four words from `SWITCH + 4 * color`: positions 1, 2, 3 and the status. A position
 has the color word's `OUT` and `IN` bits (none of one side: that side stays as position 0 has it; none at
 all: the position is invalid). The status holds the current position and `RING`.
 """
@@ -28,6 +32,8 @@ TEARDOWN = 14
 SWITCH_WORDS = 4
 STATUS = 3
 RING = 2  # bits 0 and 1 are the current position
+PACKED_RING, PACKED_POSITION = 12, 13
+INVALID = 5
 
 X = 0x7FC0  # the PE's place in the rectangle; read only
 Y = 0x7FC1

@@ -14,7 +14,7 @@ from tests.csl.machine.assemble import (
     packed,
     vector,
 )
-from waferllm.csl.code import Kind, Op, Operand, Vector, operand
+from waferllm.csl.code import Kind, Op, Operand, Target, Task, Vector, operand
 from waferllm.csl.machine import Machine, MachineFault
 
 BEFORE, AFTER = 20, 21  # registers with the clock
@@ -170,3 +170,25 @@ def test_a_program_without_end_stops_at_the_limit() -> None:
     made.limit = 10_000
     with pytest.raises(MachineFault, match="10,000 cycles"):
         made.run("quiet")
+
+
+def test_tasks_that_activate_themselves_do_not_starve_one_with_a_higher_id() -> None:
+    # Tasks 8 and 9 activate themselves and each other for ever, until task 20 has set a flag in memory.
+    flag = [constant(0, 0), (Op.LOAD, Kind.U16, 1, 0, 0)]
+    spin = [
+        [*flag, (Op.JUMP_IF, Kind.U16, 0, 1, 5 + 6 * at), constant(2, 1 + at),
+         (Op.ACTIVATE, 0, 0, 2), END]
+        for at in range(2)
+    ]  # fmt: skip
+    done = [constant(0, 0), constant(1, 3), (Op.STORE, Kind.U16, 1, 0, 0), END]
+    made = code(
+        [*spin[0], *spin[1], *done],
+        constants=[0, 8, 9, 1],
+        memory=1,
+        tasks={(Target.LOCAL_TASK, 9): Task("b", 6), (Target.LOCAL_TASK, 20): Task("c", 12)},
+        activated=(8, 9, 20),
+    )
+    ran = machine({(0, 0): made})
+    ran.limit = 10_000
+    ran.run("quiet")
+    assert ran.state.mem[0, 0] == 1

@@ -15,7 +15,7 @@ from waferllm.csl.machine.alu import binary, convert, is_float, math_function, w
 from waferllm.csl.machine.bits import lowest_bit
 from waferllm.csl.machine.fabric import CONTROL
 from waferllm.csl.machine.floats import from_float, to_float
-from waferllm.csl.machine.image import DATA_PARAMS
+from waferllm.csl.machine.image import DATA_PARAMS, RAMP
 from waferllm.csl.machine.state import (
     C_COMPUTE,
     C_TASKS,
@@ -129,6 +129,10 @@ def get_config(s, pe, word):
         made = np.int64(s.tx[pe, color, 0]) | np.int64(s.rx[pe, color, 0]) << 5
         made |= (flags >> 5 & 1) << 10 | (flags >> 4 & 1) << 11 | (flags >> 1 & 3) << 12
         return made | (flags >> 3 & 1) << 14
+    if s.shape[7] == 0 and switches <= word < switches + 24:
+        color = word - switches
+        kept = np.int64(s.config[pe, word - CONFIG_FIRST]) & 0x8FFF
+        return kept | np.int64(s.flags[pe, color] & 1) << 12 | np.int64(s.position[pe, color]) << 13
     if switches <= word < switches + 96:
         color, field = (word - switches) // 4, (word - switches) % 4
         if field == 3:
@@ -151,6 +155,24 @@ def get_config(s, pe, word):
 
 
 @njit(cache=True, inline="never")
+def _set_switch(s, pe, color, value):
+    """A color's whole switch on WSE-2; see registers.py."""
+    s.config[pe, SWITCH_WORDS[0] + color - CONFIG_FIRST] = value
+    s.flags[pe, color] = (s.flags[pe, color] & ~1) | (value >> 12 & 1)
+    s.position[pe, color] = value >> 13 & 3
+    for position in range(1, 4):
+        field = value >> (4 * position - 4) & 15
+        if field & 7 > RAMP:
+            s.rx[pe, color, position], s.tx[pe, color, position] = 0, 0
+        elif field & 8:
+            s.rx[pe, color, position] = 1 << (field & 7)
+            s.tx[pe, color, position] = s.tx[pe, color, 0]
+        else:
+            s.tx[pe, color, position] = 1 << (field & 7)
+            s.rx[pe, color, position] = s.rx[pe, color, 0]
+
+
+@njit(cache=True, inline="never")
 def set_config(s, pe, word, value):
     """Write a configuration word."""
     colors, switches = COLOR_WORDS[s.shape[7]], SWITCH_WORDS[s.shape[7]]
@@ -158,9 +180,17 @@ def set_config(s, pe, word, value):
         color = word - colors
         old_rx, old_tx = s.rx[pe, color, 0], s.tx[pe, color, 0]
         rx, tx = value >> 5 & 31, value & 31
+        sides = np.int64(s.config[pe, SWITCH_WORDS[0] + color - CONFIG_FIRST])
         for position in range(1, 4):
             # A side that a position left alone follows position 0.
-            if s.rx[pe, color, position] or s.tx[pe, color, position]:
+            if not s.rx[pe, color, position] and not s.tx[pe, color, position]:
+                continue
+            if s.shape[7] == 0:
+                if sides >> (4 * position - 1) & 1:
+                    s.tx[pe, color, position] = tx
+                else:
+                    s.rx[pe, color, position] = rx
+            else:
                 if s.rx[pe, color, position] == old_rx:
                     s.rx[pe, color, position] = rx
                 if s.tx[pe, color, position] == old_tx:
@@ -176,6 +206,8 @@ def set_config(s, pe, word, value):
         )
         if not value >> 14 & 1:
             s.torn[pe] &= ~(np.int64(1) << color)
+    elif s.shape[7] == 0 and switches <= word < switches + 24:
+        _set_switch(s, pe, word - switches, value)
     elif switches <= word < switches + 96:
         color, field = (word - switches) // 4, (word - switches) % 4
         if field == 3:
@@ -489,16 +521,19 @@ def _begin_wavelet(s, pe, color, now):
 
 @njit(cache=True)
 def _next_local(s, pe):
-    """The lowest id of the local tasks that may run, or -1, and when the first of them was activated."""
+    """The next local task that may run, or -1, and when the first of them was activated: by rising id,
+    from the one that ran last on, so that tasks which activate themselves starve no other."""
     tasks, code = s.active[pe] & ~s.blocked[pe], s.code_of[pe]
     found, since = np.int64(-1), NEVER
-    while tasks:
-        id_ = lowest_bit(tasks)
-        tasks &= tasks - 1
-        if s.local_entry[code, id_] >= 0:
-            since = min(since, s.since[pe, id_])
-            if found < 0:
-                found = id_
+    high = tasks >> s.last_task[pe] + 1 << s.last_task[pe] + 1
+    for waiting in (high, tasks ^ high):
+        while waiting:
+            id_ = lowest_bit(waiting)
+            waiting &= waiting - 1
+            if s.local_entry[code, id_] >= 0:
+                since = min(since, s.since[pe, id_])
+                if found < 0:
+                    found = id_
     return found, since
 
 
@@ -522,7 +557,7 @@ def dispatch(s, pe, now):
             return s.wake[pe]
         soonest = s.arrivals[pe]
     # The order is not published. Local tasks and wavelets take turns by age, so that neither starves;
-    # of local tasks the lowest id goes first.
+    # local tasks go round by id.
     id_, since = _next_local(s, pe)
     if s.in_mask[pe]:
         color, ready = _oldest_wavelet(s, pe, now)
@@ -532,6 +567,7 @@ def dispatch(s, pe, now):
         soonest = min(soonest, ready)
     if id_ >= 0:
         s.active[pe] &= ~(np.int64(1) << id_)
+        s.last_task[pe] = id_
         _begin(s, pe, s.local_entry[code, id_], now)
         return s.wake[pe]
     return soonest

@@ -19,6 +19,7 @@ from waferllm.csl.machine.image import (
     memory_words,
 )
 from waferllm.csl.machine.profile import Profile, instruction_cycles, operand_bits, simd_widths
+from waferllm.csl.registers import INVALID, SWITCH
 from waferllm.csl.target import QUEUES, ROUTABLE_COLORS
 from waferllm.errors import InputError
 
@@ -116,6 +117,7 @@ class Arrays(NamedTuple):
     running: np.ndarray  # int64 [pe]: active microthreads, a bit for each
     turn: np.ndarray
     ready: np.ndarray  # host: 1 when ready for the next command
+    last_task: np.ndarray  # int64 [pe]: the local task that began last, or -1
     random: np.ndarray  # int64 [pe, 2]: state, generator
     config: np.ndarray  # uint16 [pe, words] of the configuration range's plain words
     tsc: np.ndarray  # int64 [pe, 2]: running, the value while stopped
@@ -234,6 +236,7 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         running=zeros(pes),
         turn=zeros(pes, dtype=np.int8),
         ready=np.ones(pes, np.int8),
+        last_task=np.full(pes, -1, np.int64),
         random=zeros(pes, 2),
         config=zeros(pes, CONFIG_WORDS, dtype=np.uint16),
         tsc=zeros(pes, 2),
@@ -315,11 +318,28 @@ def _first_values(image: Image, tables: Tables, state: Arrays) -> None:
         for word, value in code.config.items():
             if CONFIG_FIRST <= word < CONFIG_FIRST + CONFIG_WORDS:
                 state.config[here, word - CONFIG_FIRST] = value
+    if image.arch == "wse2":
+        first = SWITCH[image.arch] - CONFIG_FIRST
+        state.config[:, first : first + COLORS] = _switch_words(image)
     state.random[:, 0] = 0xDEADBEEF
     pes, colors = np.nonzero(image.filter_of >= 0)
     for pe, color in zip(pes, colors, strict=True):
         values = image.filters[image.filter_of[pe, color]]
         state.filter_state[pe, color] = values[3], values[6], values[4], 0
+
+
+def _switch_words(image: Image) -> np.ndarray:
+    """uint16[pe, color]: positions 1 to 3 as WSE-2 packs them (registers.py)."""
+    made = np.zeros(image.rx.shape[:2], np.uint16)
+    first_port = np.array(
+        [INVALID, *((bits & -bits).bit_length() - 1 for bits in range(1, 1 << 5))], np.uint16
+    )
+    for position in range(1, 4):
+        rx, tx = image.rx[:, :, position], image.tx[:, :, position]
+        listens = (rx != image.rx[:, :, position - 1]) | (tx == image.tx[:, :, position - 1])
+        port = first_port[np.where(listens, rx, tx)]
+        made |= (port | listens.astype(np.uint16) << 3) << (4 * position - 4)
+    return made
 
 
 def _block(
