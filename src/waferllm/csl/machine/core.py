@@ -7,7 +7,6 @@ and the low ones (the default) take turns, since neither starves the other on th
 # Numba gives an intrinsic's first argument itself.
 
 import numpy as np
-from numba import njit
 
 from waferllm.csl.code import Op, Priority
 from waferllm.csl.code import Target as Id
@@ -16,6 +15,7 @@ from waferllm.csl.machine.bits import lowest_bit
 from waferllm.csl.machine.fabric import COLORS, CONTROL, set_route
 from waferllm.csl.machine.floats import from_float, to_float
 from waferllm.csl.machine.image import DATA_PARAMS, RAMP
+from waferllm.csl.machine.jit import njit
 from waferllm.csl.machine.state import (
     C_COMPUTE,
     C_TASKS,

@@ -8,10 +8,10 @@ every output link is free in this cycle and every place it goes to had room; to 
 # Numba gives an intrinsic's first argument itself.
 
 import numpy as np
-from numba import njit
 
 from waferllm.csl.machine.bits import lowest_bit
 from waferllm.csl.machine.image import EAST, RAMP
+from waferllm.csl.machine.jit import njit
 from waferllm.csl.machine.state import (
     COLORS,
     CONTROL_BIT,
@@ -74,7 +74,7 @@ def outputs(s, pe, color, wavelet):
     return tx
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _room(s, held, near, places, pe, color, tx, swaps):
     """Whether every place that a wavelet goes to had room when the cycle began."""
     links = tx & LINKS
@@ -300,7 +300,7 @@ def commit(s, now, count):
     s.clock[MOVED] += count
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _arrive(busy, buffer, held, pe, port, color, wavelet):
     """A wavelet into a router, which has room."""
     here = held[color, pe]
