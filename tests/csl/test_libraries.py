@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.csl.running import Grid, compiled, started
+from tests.csl.running import Board, Grid, compiled, started
 from tests.csl.support import number, value
 from waferllm.csl import registers
 from waferllm.csl.host.arrays import MemcpyDataType, MemcpyOrder
@@ -108,12 +108,13 @@ def test_traces_hold_every_type_and_stop_when_full(
         assert values == [True, 200, -5, 60000, -3, 1.5, 4000000000, -70000, -0.25, "text", 7]
         assert 0 < when < 1 << 20
         assert debug.read_trace(x, y, "short") == [1]
+        assert debug.read_trace(x, y, "plain") == [99, 100, 101]
     lines = (tmp_path / "sim.log").read_text().splitlines()
     assert len(lines) == 4 * grid.width * grid.height
     texts = {line.split(" ", 1)[1] for line in lines}
     assert texts == {
         "a 42 00AB 0000000000000101",
-        "70000 00000ABC 1.5 -0.25",
+        f"70000 00000ABC 1.5 -0.25 {9:032b}",
         "42 002A 0000000000101010 42.0 {}",
         *(f"PE({x},{y}): 9" for x in range(4) for y in range(3)),
     }
@@ -122,10 +123,11 @@ def test_traces_hold_every_type_and_stop_when_full(
 def test_time_is_the_same_by_every_clock(tmp_path: Path) -> None:
     grid = Grid(tmp_path, "trace", width=1, height=1)
     grid.go(0)
-    start, end, elapsed, after_reset = grid.read("words", 4, np.uint32)[0, 0]
+    start, end, elapsed, after_reset, *stopped = grid.read("words", 6, np.uint32)[0, 0]
     assert 100 < end - start <= elapsed  # the stopwatch was started before and stopped after
     assert elapsed - (end - start) < 200
     assert after_reset < 100
+    assert after_reset < stopped[0] == stopped[1] < 200
 
 
 def test_a_pe_knows_its_place_and_changes_its_configuration(tmp_path: Path) -> None:
@@ -176,10 +178,15 @@ def test_complex_numbers_memory_and_halves(tmp_path: Path) -> None:
     grid.go(0x1234)
     a, b = 1.5 - 2j, 0.25 + 4j
     wanted = [z for n in (a + b, a - b, a * b) for z in (n.real, n.imag)]
-    out, words = grid.read("output", 7), grid.read("words", 8, np.uint32)
-    assert out[2, 3].tolist() == [*wanted, 1.5]
+    out, words = grid.read("output", 14), grid.read("words", 13, np.uint32)
+    assert out[2, 3, :7].tolist() == [*wanted, 1.5]
+    # Small multiples of a power of two: f16 holds them exactly.
+    assert out[2, 3, 10:].tolist() == [2 * a.real, 2 * a.imag, (a * b).real, (a * b).imag]
     # Ten words, 3 + 4 given out: three more fit, four do not; one double word fits, two do not.
-    assert words[2, 3].tolist() == [77, 1, 1, 1, 0x1234, 0xDEAD, 7, 0xDEAD1234]
+    assert words[2, 3, :8].tolist() == [77, 1, 1, 1, 0x1234, 0xDEAD, 7, 0xDEAD1234]
+    small = int(np.float16(1.5).view(np.uint16)) << 16 | (-5 & 0xFFFF)
+    large = int(np.float32(2.25).view(np.uint32))
+    assert words[2, 3, 8:].tolist() == [small, -70000 & 0xFFFFFFFF, 0x89ABCDEF, large, 1]
 
 
 def test_dsd_operations_by_type_are_numpys(tmp_path: Path) -> None:
@@ -212,7 +219,7 @@ def test_a_tally_adds_what_all_pes_count(tmp_path: Path, arch: str) -> None:
     assert got[0] == total
 
 
-def test_a_3d_fft_and_its_inverse_are_numpys(tmp_path: Path) -> None:
+def test_3d_ffts_and_their_inverses_are_numpys(tmp_path: Path) -> None:
     n, width = 8, 2
     side = n // width
     runner = started(compiled(tmp_path, "fft.csl", "wse3", N=n, width=width))
@@ -222,11 +229,20 @@ def test_a_3d_fft_and_its_inverse_are_numpys(tmp_path: Path) -> None:
     twiddles = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32).ravel()
     _copy(runner, "twiddle_array", np.tile(twiddles, width * width), n)
     # PE (px, py) holds x of [px side, …), y of [py side, …), all z: as [z][y][x][part].
-    blocks = grid.reshape(n, width, side, width, side, 2).transpose(1, 3, 0, 2, 4, 5)
     count = n * side * side * 2
-    for inverse, transform in ((0, np.fft.fftn), (1, np.fft.ifftn)):
+    real = grid * np.array([1, 0], np.float32)
+    spectrum = np.fft.fftn(real[..., 0])
+    hermitian = np.stack([spectrum.real, spectrum.imag], axis=-1).astype(np.float32)
+    backward, ortho = 0, 1
+    for name, given, arguments, transform in (
+        ("csfftExecC2C", grid, (backward, 0), np.fft.fftn),
+        ("csfftExecC2C", grid, (backward, 1), np.fft.ifftn),
+        ("csfftExecR2C", real, (ortho,), lambda x: np.fft.fftn(x, norm="ortho")),
+        ("csfftExecC2R", hermitian, (backward,), np.fft.ifftn),
+    ):
+        blocks = given.reshape(n, width, side, width, side, 2).transpose(1, 3, 0, 2, 4, 5)
         _copy(runner, "X", np.ascontiguousarray(blocks).ravel(), count)
-        runner.launch("csfftExecC2C", np.int16(0), np.int16(inverse), nonblock=False)
+        runner.launch(name, *map(np.int16, arguments), nonblock=False)
         held = np.zeros((width, width, count), np.float32)
         runner.memcpy_d2h(
             held, runner.get_id("X"), 0, 0, width, width, count, streaming=False, nonblock=False,
@@ -234,7 +250,7 @@ def test_a_3d_fft_and_its_inverse_are_numpys(tmp_path: Path) -> None:
         )  # fmt: skip
         got = held.reshape(width, width, n, side, side, 2).transpose(2, 0, 3, 1, 4, 5)
         got = got.reshape(n, n, n, 2).view(np.float32)
-        wanted = transform(grid[..., 0] + 1j * grid[..., 1])
+        wanted = transform(given[..., 0] + 1j * given[..., 1])
         scale = abs(wanted).max()
         np.testing.assert_allclose(got[..., 0] / scale, wanted.real / scale, atol=1e-5)
         np.testing.assert_allclose(got[..., 1] / scale, wanted.imag / scale, atol=1e-5)
@@ -302,3 +318,50 @@ def test_types_strings_and_math_at_compile_time() -> None:
     assert _member("math", "tanh(@as(f32, 0.5))") == pytest.approx(math.tanh(0.5), rel=1e-7)
     assert _member("math", "fscale(@as(f16, 1.5), 3)") == 12
     assert _member("math", "floor_f16(-1.5)") == -2
+
+
+COMPASS = ["NORTH", "EAST", "SOUTH", "WEST"]  # clockwise
+
+
+def _turns(at: int) -> int:
+    """The digits of library.csl's `turns`."""
+    across = (at + 2) % 4
+    turned = [(at + 1) % 4, (at - 1) % 4, across]
+    turned += [across if at % 2 == 0 else at, across if at % 2 else at]
+    return int("".join(map(str, turned)))
+
+
+def _sizes(bits: int) -> int:
+    words, align = -(-bits // 16), 1 if bits == 8 else 2
+    return bits | bits // 8 << 8 | words << 12 | align << 16 | 1 << 20
+
+
+def _command(*opcodes: int, no_core: int = 31) -> int:
+    """A control wavelet: two bits of opcode and one that keeps it from the core, from bit 22 on."""
+    word, bits = no_core << 16, []
+    for each in (*opcodes, *[0] * (8 - len(opcodes))):
+        bits += [each & 1, each >> 1, 1]
+    places = [*range(22, 30), *range(16)]  # the ninth bit is the lowest of the word
+    return word | sum(bit << place for bit, place in zip(bits, places, strict=True))
+
+
+def test_types_texts_directions_and_commands_are_as_documented() -> None:
+    board = Board("library.csl")
+    board.go("go", 0xABC, int(np.float32(-12).view(np.uint32)))
+    out = board.read("out", np.uint32).tolist()
+    integer, signed = 1 | 64, 2 | 32 | 64  # the bits of library.csl's `flags`
+    half, single = 4 | 8 | 32 | 64, 8 | 16 | 32 | 64
+    assert out[:8] == [integer, signed, half | 16, half, single, 128, 256, 0]
+    assert out[8:12] == [_sizes(bits) for bits in (8, 16, 32, 64)]
+    assert out[12:14] == [3, 0xBC00]
+    assert bytes(out[14:22]) == b"a-17305{"
+    assert out[22:27] == [*map(_turns, range(4)), 44444]
+    assert out[27:29] == [40 << 16, 31 << 16 | 1 << 22 | 1 << 24 | 0xABC]
+    advance, reset, teardown = 1, 2, 3
+    assert out[29:36] == [
+        _command(teardown),
+        _command(advance), _command(advance, advance),
+        _command(reset), _command(reset, reset),
+        _command(teardown), _command(teardown, teardown),
+    ]  # fmt: skip
+    assert board.read("norm", np.float32)[0] == -0.75  # -12 = -0.75 * 2**4

@@ -557,7 +557,7 @@ def test_too_much_memory_is_refused_with_a_map() -> None:
         """var big = @zeros([20000]u16); var bigger = @zeros([6000]f32);
     fn go() void {} comptime { @export_symbol(big); @export_symbol(bigger); @export_symbol(go); }"""
     )
-    assert "takes 12000 words, and 20000 of a PE's 24576 are used" in said
+    assert "takes 12000 words of a PE's 24576, and 20000 are used by others" in said
     assert "20000 words  big" in said
 
 

@@ -13,6 +13,15 @@ from waferllm.csl.modules import LIBRARY, Files
 from waferllm.csl.parser import parse
 from waferllm.csl.source import read_source
 
+# Functions that refuse to compile, by name; test_coverage.py checks that.
+REFUSED = {
+    ("time", "get_perf_cntr"),
+    ("tile_config/exceptions", "set_exception_mask"),
+    ("tile_config/filters", "set_state"),
+    ("tile_config/filters", "get_state"),
+}
+# Libraries that `SdkLayout` itself puts on PEs.
+OF_LAYOUTS = ("sdklayout/input", "sdklayout/output")
 # Programs that are parsed or laid out by tests, and never run.
 NOT_RUN = {"forms.csl", "ring.csl", "ring_pe.csl"}
 Member = tuple[str, str]  # a library's name, and a function of it
@@ -53,6 +62,7 @@ def used_functions() -> set[Member]:
     """Functions that these programs name, and those that the bodies of such functions name."""
     waiting = [each for path in programs() for each in _named(path, _tree(path).items)]
     waiting += [each for path in programs() for each in _imported(path)]
+    waiting += [each for name in OF_LAYOUTS for each in _runs(LIBRARY / f"{name}.csl")]
     found: set[Member] = set()
     while waiting:
         each = waiting.pop()
@@ -67,27 +77,62 @@ def used_functions() -> set[Member]:
 
 
 def _imported(path: Path) -> Iterator[Member]:
-    """What runs in a library that is imported: its tasks and comptime blocks, and its constants."""
+    """What runs in a library that is imported, or in one that such a library puts on a PE."""
     for library in _modules(path).values():
-        runs = tuple(each for each in _tree(library).items if not isinstance(each, s.FnDecl))
-        tasks = tuple(
-            each
-            for each in _tree(library).items
-            if isinstance(each, s.FnDecl) and each.kind == "task"
-        )
-        yield from _named(library, runs)
-        for task in tasks:
-            yield _name(library), task.name
+        yield from _runs(library)
         yield from _imported(library)
+        for node in s.walk(_tree(library).items):
+            if isinstance(node, s.Builtin) and node.name == "set_tile_code":
+                assert isinstance(node.args[2], s.String)
+                tile = library.parent / node.args[2].value.decode()
+                yield from _runs(tile)
+                yield from _launched(tile)
+
+
+def _runs(library: Path) -> Iterator[Member]:
+    """A library's tasks, and what its constants and comptime blocks name."""
+    items = _tree(library).items
+    yield from _named(library, tuple(each for each in items if not isinstance(each, s.FnDecl)))
+    for each in items:
+        if isinstance(each, s.FnDecl) and each.kind == "task":
+            yield _name(library), each.name
+
+
+def _launched(tile: Path) -> Iterator[Member]:
+    """Functions that a host script of ours launches by name."""
+    scripts = "".join(each.read_text() for each in PROGRAMS.parent.glob("test_*.py"))
+    for item in _tree(tile).items:
+        if isinstance(item, s.FnDecl) and f'"{item.name}"' in scripts:
+            yield _name(tile), item.name
 
 
 def _named(path: Path, nodes: tuple[s.Node, ...]) -> Iterator[Member]:
     own = {item.name for item in _tree(path).items if isinstance(item, s.FnDecl)}
+    # A module that is handed to a function may be any that the file imports.
+    modules = {
+        each.name
+        for each in s.walk(nodes)
+        if isinstance(each, s.FnParam)
+        and isinstance(each.type, s.Name)
+        and each.type.id == "imported_module"
+    }
+    # To export a function is not to run it.
+    exported = {
+        id(arg)
+        for each in s.walk(nodes)
+        if isinstance(each, s.Builtin) and each.name == "export_symbol"
+        for arg in each.args
+    }
     for node in s.walk(nodes):
+        if id(node) in exported and LIBRARY in path.parents:
+            continue
         if isinstance(node, s.Field):
             library = _library(path, node.base)
             if library is not None:
                 yield _name(library), node.name
+            elif isinstance(node.base, s.Name) and node.base.id in modules:
+                for each in _modules(path).values():
+                    yield _name(each), node.name
         elif isinstance(node, s.Name) and node.id in own and LIBRARY in path.parents:
             yield _name(path), node.id
 

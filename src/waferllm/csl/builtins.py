@@ -41,8 +41,7 @@ RUNTIME = frozenset(
 )
 # Documented, and not implemented: programs that use them are told so by name.
 MISSING = frozenset(
-    """get_symbol_id get_symbol_value get_tensor_ptr set_control_task_table set_empty_queue_handler
-    bind_rotating_tasks""".split()
+    "get_symbol_id get_symbol_value get_tensor_ptr get_filter_id bind_rotating_tasks".split()
 )
 
 # The modules below enter their builtins when they are imported.

@@ -101,7 +101,7 @@ def _set_tile_code(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value
         path = ev.files.resolve(as_text(args[2], node.args[2].span), importer, node.args[2].span)
         params = as_struct(args[3], node.args[3].span) if len(args) > 3 else {}
     key = tuple((name, freeze(each)) for name, each in sorted(params.items()))
-    builder.tiles[position] = builder.shared(TileCode(path, params, key))
+    builder.tiles[position] = builder.shared(TileCode(path, params, key, node.span))
     return VOID
 
 

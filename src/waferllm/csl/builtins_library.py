@@ -8,7 +8,7 @@ from waferllm.csl import syntax as s
 from waferllm.csl import types as t
 from waferllm.csl.arguments import as_text, as_type
 from waferllm.csl.builtins import builtin
-from waferllm.csl.diagnostics import fail, nearest
+from waferllm.csl.diagnostics import fail, nearest, unsupported
 from waferllm.csl.numbers import round_float
 from waferllm.csl.operators import coerce
 from waferllm.csl.values import Value
@@ -23,6 +23,11 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "pow": math.pow, "scale": lambda x, y: math.ldexp(x, int(y)),
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
 }  # fmt: skip
+
+
+@builtin("__unsupported", 1)
+def _unsupported(_: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
+    return unsupported(as_text(args[0], node.args[0].span), node.span)
 
 
 @builtin("__math", 3, 4)

@@ -105,6 +105,38 @@ def _set_teardown_handler(ev: "Evaluator", node: s.Builtin, args: list[Value]) -
     return VOID
 
 
+@builtin("set_empty_queue_handler", 2)
+def _set_empty_queue_handler(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
+    builder, handler = _builder(ev, node), args[0].data
+    if ev.target.arch != "wse3":
+        fail("@set_empty_queue_handler exists on WSE-3 only", node.span)
+    if not isinstance(handler, Function) or handler.decl.kind != "fn" or handler.decl.params:
+        fail(f"expected a function without parameters, got {show(args[0])}", node.args[0].span)
+    queue = _of_type(args[1], (t.INPUT_QUEUE, t.OUTPUT_QUEUE), node.args[1].span)
+    key = (str(queue.type), queue.data)
+    if key in builder.flushed:
+        fail(f"{show(queue)} has an empty queue handler already", node.span)
+    builder.flushed[key] = handler
+    return VOID
+
+
+@builtin("set_control_task_table", 0, 1)
+def _set_control_task_table(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
+    """Control tasks have a table of their own here in any case; the settings are checked."""
+    _builder(ev, node)
+    if ev.target.arch != "wse3":
+        fail("@set_control_task_table exists on WSE-3 only", node.span)
+    allowed = {"instructions": (2, 4, 8), "stride": tuple(range(1, 8))}
+    fields = as_struct(args[0], node.args[0].span) if args else {}
+    for name, value in fields.items():
+        if name not in allowed:
+            fail(f"a control task table has no '{name}'", node.span, "instructions, stride")
+        if as_number(value, node.args[0].span) not in allowed[name]:
+            choices = ", ".join(map(str, allowed[name]))
+            fail(f"{name}: got {show(value)}, expected one of {choices}", node.args[0].span)
+    return VOID
+
+
 def _load(name: str, least: int) -> None:
     @builtin(name, least, least + 1)
     def _run(ev: "Evaluator", node: s.Builtin, args: list[Value]) -> Value:
@@ -162,6 +194,7 @@ def _set_local_color_config(ev: "Evaluator", node: s.Builtin, args: list[Value])
     color = _of_type(args[0], (t.COLOR,), node.args[0].span).data
     if color in builder.colors:
         fail(f"color {color} is configured twice", node.span)
+    builder.color_spans[color] = node.span
     builder.colors[color] = ConfigReader().read(args[1], node.args[1].span)
     return VOID
 

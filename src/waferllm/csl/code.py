@@ -104,7 +104,8 @@ class Op(IntEnum):
     ACTIVATE = 70
     BLOCK = 71
     UNBLOCK = 72
-    QUEUE_FLUSH = 73  # input queue a; d: local task to activate, or NONE
+    # Once input (c = 0) or output queue (c = 1) of register a is empty, the teardown task is activated
+    QUEUE_FLUSH = 73
     # The rest of the PE
     TIME = 80  # d = the 48-bit timestamp counter
     TIME_ENABLE = 81  # on (a = 1) or off (a = 0): immediate

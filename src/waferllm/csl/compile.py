@@ -6,7 +6,7 @@ from pathlib import Path
 from waferllm.csl import syntax as s
 from waferllm.csl import types as t
 from waferllm.csl.builtins_layout import LayoutBuilder
-from waferllm.csl.diagnostics import fail
+from waferllm.csl.diagnostics import CslError, fail
 from waferllm.csl.evaluate import LOOP_BUDGET, Evaluator
 from waferllm.csl.layout import Layout, TileCode
 from waferllm.csl.modules import Files, ModuleInstance
@@ -15,6 +15,8 @@ from waferllm.csl.target import ROUTABLE_COLORS, Target
 from waferllm.csl.tile import Tile, TileBuilder
 from waferllm.csl.values import Value, boolean, integer
 from waferllm.errors import InputError
+
+FOR_PE = "while the code that a PE gets here was evaluated"
 
 
 def evaluate_layout(
@@ -38,7 +40,7 @@ def evaluate_layout(
     block = blocks[0]
 
     def work() -> ModuleInstance:
-        module = ev.instantiate(path, params or {}, tree.span, _is_code_too(block))
+        module = ev.instantiate(path, params or {}, tree.span, _is_code_too(block, path.name))
         ev.value(block.body, Scope(None, module))
         return module
 
@@ -46,11 +48,13 @@ def evaluate_layout(
     return builder.finish(block.span, ev.printed)
 
 
-def _is_code_too(block: s.LayoutBlock) -> bool:
+def _is_code_too(block: s.LayoutBlock, name: str) -> bool:
     """Whether a PE runs the layout's own file: its comptime blocks are then the PE's."""
-    return any(
-        isinstance(each, s.Builtin) and each.name == "set_tile_code" and len(each.args) == 2
-        for each in s.walk(block.body)
+    calls = (each for each in s.walk(block.body) if isinstance(each, s.Builtin))
+    placed = [each.args for each in calls if each.name == "set_tile_code"]
+    named = (args[2] for args in placed if len(args) > 2)
+    return any(len(args) == 2 for args in placed) or any(
+        isinstance(each, s.String) and each.value == name.encode() for each in named
     )
 
 
@@ -75,7 +79,10 @@ def evaluate_tile(
                 place.get()
         return module
 
-    return builder.finish(ev.guarded(work, span), ev.printed)
+    try:
+        return builder.finish(ev.guarded(work, span), ev.printed)
+    except CslError as error:
+        raise error if code.span is None else error.noting(FOR_PE, code.span) from None
 
 
 def read_params(text: str) -> dict[str, Value]:

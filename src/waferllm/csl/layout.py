@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from waferllm.csl import types as t
+from waferllm.csl.source import Span
 from waferllm.csl.values import Value
 
 Position = tuple[int, int]
@@ -46,6 +47,7 @@ class TileCode:
     path: Path
     params: Mapping[str, Value] = field(compare=False)
     key: Any = field(repr=False)
+    span: Span | None = field(default=None, compare=False, repr=False)  # the first @set_tile_code
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from waferllm.csl import types as t
 from waferllm.csl.layout import ColorConfig
 from waferllm.csl.modules import ModuleInstance
 from waferllm.csl.places import Global
+from waferllm.csl.source import Span
 from waferllm.csl.values import Dsr, Function, Value
 
 
@@ -52,8 +53,10 @@ class Tile:
     queues: Mapping[tuple[str, int], Queue]
     colors: Mapping[int, ColorConfig]
     symbols: Mapping[str, Symbol]
+    color_spans: Mapping[int, Span]  # of each @set_local_color_config
     registers: Mapping[int, int]
     teardown: Mapping[int, Function]
+    flushed: Mapping[tuple[str, int], Function]  # by the queue that was flushed
     dsrs: Mapping[Dsr, LoadedDsr]
     rpc: Value | None
     printed: tuple[str, ...] = ()
@@ -88,8 +91,10 @@ class TileBuilder:
     queues: dict[tuple[str, int], Queue] = field(default_factory=dict)
     colors: dict[int, ColorConfig] = field(default_factory=dict)
     symbols: dict[str, Symbol] = field(default_factory=dict)
+    color_spans: dict[int, Span] = field(default_factory=dict)
     registers: dict[int, int] = field(default_factory=dict)
     teardown: dict[int, Function] = field(default_factory=dict)
+    flushed: dict[tuple[str, int], Function] = field(default_factory=dict)
     dsrs: dict[Dsr, LoadedDsr] = field(default_factory=dict)
     rpc: Value | None = None
 
@@ -105,8 +110,10 @@ class TileBuilder:
             self.queues,
             self.colors,
             self.symbols,
+            self.color_spans,
             self.registers,
             self.teardown,
+            self.flushed,
             self.dsrs,
             self.rpc,
             tuple(printed),

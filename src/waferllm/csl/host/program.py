@@ -11,6 +11,7 @@ import numpy as np
 from waferllm.csl import types as t
 from waferllm.csl.code import Code
 from waferllm.csl.compile import evaluate_layout, evaluate_tile
+from waferllm.csl.diagnostics import fail
 from waferllm.csl.layout import Layout, TileCode
 from waferllm.csl.lowering import lower
 from waferllm.csl.machine import Image, link, load_image
@@ -159,6 +160,7 @@ def assemble(
 ) -> Program:
     """Lower each distinct code once and link all to an image."""
     codes: dict[TileCode, Code] = {}
+    _check_colors(layout, tiles)
     for at, (code, tile) in enumerate(tiles.items()):
         progress(f"[{at + 1}/{len(tiles)}] {code.path.name}: {len(layout.codes[code])} PE(s)")
         codes[code] = lower(tile, target)
@@ -181,6 +183,15 @@ def assemble(
         streams=streams or {},
     )
     return Program(meta, image, symbols or {})
+
+
+def _check_colors(layout: Layout, tiles: Mapping[TileCode, Tile]) -> None:
+    """Stop if a PE's code configures a color that the layout has configured for that PE."""
+    for (x, y), code in layout.tiles.items():
+        local = tiles[code].color_spans
+        for color in local.keys() & layout.colors.get((x, y), {}).keys():
+            text = f"color {color} of PE ({x}, {y}) is configured by the layout, too"
+            fail(text, local[color], "one of @set_color_config and @set_local_color_config")
 
 
 def stream_colors(tiles: Iterable[Tile], prefix: str) -> frozenset[int]:

@@ -4,14 +4,14 @@ from waferllm.csl import syntax as s
 from waferllm.csl import types as t
 from waferllm.csl.arguments import as_text
 from waferllm.csl.builtins import BUILTINS, MISSING
-from waferllm.csl.code import NONE, Op
+from waferllm.csl.code import Op
 from waferllm.csl.code import Target as Id
 from waferllm.csl.diagnostics import fail, nearest, unsupported
 from waferllm.csl.lowering import conversions, library, mapping, vectors
 from waferllm.csl.lowering.body import Body
 from waferllm.csl.lowering.given import Run, args_of, evaluated, mixed
 from waferllm.csl.lowering.places import locate
-from waferllm.csl.lowering.program import TARGETS
+from waferllm.csl.lowering.program import TARGETS, TEARDOWN_TASK
 from waferllm.csl.lowering.ranges import RunRange
 from waferllm.csl.lowering.stream import Block, Label
 from waferllm.csl.lowering.values import Held, Reg, is_known
@@ -157,6 +157,11 @@ def _range_bound(body: Body, node: s.Builtin, args: list[Value]) -> Value:  # no
 _TASKS = {"activate": Op.ACTIVATE, "block": Op.BLOCK, "unblock": Op.UNBLOCK}
 
 
+def _is_handled(body: Body, task: Value) -> bool:
+    """Whether the teardown task calls handlers."""
+    return task.data == TEARDOWN_TASK and bool(body.program.tile.flushed)
+
+
 def _task(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> Value:
     """`@activate`, `@block`, `@unblock`."""
     del wanted
@@ -164,23 +169,23 @@ def _task(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> V
     kind = TARGETS.get(str(value.type))
     if kind is None or (node.name == "activate" and kind != Id.LOCAL_TASK):
         fail(f"@{node.name} does not take a value of type {type_of(value)}", node.span)
+    if node.name == "activate" and is_known(value):
+        bound = body.program.tile.tasks
+        if (str(t.LOCAL_TASK_ID), value.data) not in bound and not _is_handled(body, value):
+            fail(f"no task is bound to local task id {value.data}", node.span, "@bind_local_task")
     body.emit(_TASKS[node.name], type=kind, a=body.number(value, node.span))
     return VOID
 
 
 def _queue_flush(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> Value:
     del wanted
-    args = args_of(body, node, scope, 1, 2)
-    if args[0].type != t.INPUT_QUEUE:
-        fail(f"@queue_flush takes an input_queue, got {type_of(args[0])}", node.span)
-    d = NONE
-    if len(args) == 2:
-        settings = args[1].data if is_struct(args[1]) else {"activate": args[1]}
-        if set(settings) - {"activate"}:
-            fail("@queue_flush has the setting 'activate' only", node.args[1].span)
-        if "activate" in settings:
-            d = body.program.task_id(settings["activate"], node.args[1].span)
-    body.emit(Op.QUEUE_FLUSH, a=body.number(args[0], node.span), d=d)
+    (queue,) = args_of(body, node, scope, 1)
+    if body.program.target.arch != "wse3":
+        fail("@queue_flush exists on WSE-3 only", node.span)
+    if queue.type not in {t.INPUT_QUEUE, t.OUTPUT_QUEUE}:
+        fail(f"@queue_flush takes an input_queue or output_queue, got {type_of(queue)}", node.span)
+    output = int(queue.type == t.OUTPUT_QUEUE)
+    body.emit(Op.QUEUE_FLUSH, a=body.number(queue, node.span), c=output)
     return VOID
 
 

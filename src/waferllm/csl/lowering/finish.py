@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from waferllm.csl import registers
 from waferllm.csl import syntax as s
 from waferllm.csl import types as t
 from waferllm.csl.code import (
@@ -9,16 +10,24 @@ from waferllm.csl.code import (
     Code,
     HostFunction,
     HostVariable,
+    Kind,
     MemoryRow,
     Op,
     Priority,
     Task,
 )
+from waferllm.csl.code import Target as Id
 from waferllm.csl.diagnostics import fail, unsupported
 from waferllm.csl.lowering.body import Body
-from waferllm.csl.lowering.calls import instance_of, lower_instance, make_instance, plain_args
+from waferllm.csl.lowering.calls import (
+    enter,
+    instance_of,
+    lower_instance,
+    make_instance,
+    plain_args,
+)
 from waferllm.csl.lowering.descriptors import dsr_key
-from waferllm.csl.lowering.program import TARGETS, Instance, Program
+from waferllm.csl.lowering.program import TARGETS, TEARDOWN_TASK, Instance, Program
 from waferllm.csl.lowering.stream import Label
 from waferllm.csl.lowering.values import Reg, kind_of
 from waferllm.csl.lowering.vectors import check_dsr
@@ -44,6 +53,8 @@ def _lower(program: Program) -> Code:
         (TARGETS[kind], number): _task(program, function)
         for (kind, number), function in tile.tasks.items()
     }
+    if tile.flushed:
+        tasks[Id.LOCAL_TASK, TEARDOWN_TASK] = _flush_task(program)
     teardown = {color: _task(program, function) for color, function in tile.teardown.items()}
     functions = {
         name: _host_function(program, symbol.what)
@@ -100,6 +111,31 @@ def _task(program: Program, function: Function) -> tuple[str, Label, Instance]:
     instance = make_instance(program, function, args, result)
     lower_instance(program, instance, is_task=True)
     return function.decl.name, instance.entry, instance
+
+
+def _flush_task(program: Program) -> tuple[str, Label, Instance]:
+    """The teardown task of a program with empty queue handlers: it calls those of flushed queues."""
+    tile, span = program.tile, program.tile.module.tree.span
+    if (str(t.LOCAL_TASK_ID), TEARDOWN_TASK) in tile.tasks:
+        fail(f"local task {TEARDOWN_TASK} is bound and there is an empty queue handler", span)
+    (first, *_) = tile.flushed.values()
+    task = Instance(first, Label(), Scope(None, first.module), [], t.VOID, None, 0)
+    body = Body(program, task, is_task=True)
+    body.span = span
+    body.place(task.entry)
+    body.reachable = True
+    for (kind, number), function in tile.flushed.items():
+        word = registers.INPUT_FLUSHED if kind == str(t.INPUT_QUEUE) else registers.OUTPUT_FLUSHED
+        status = body.compute(Op.GET_CONFIG, t.U16, a=body.constant(word)).number
+        bit = body.constant(1 << number)
+        found = body.compute(Op.AND, t.U16, type=Kind.U16, a=status, b=bit).number
+        past = Label()
+        body.emit(Op.JUMP_UNLESS, a=found, b=past)
+        enter(body, instance_of(program, function, [], t.VOID))
+        body.place(past)
+    body.emit(Op.END)
+    program.pieces.append(task.body)
+    return first.decl.name, task.entry, task
 
 
 def _ready(name: str, entry: Label, instance: Instance) -> Task:

@@ -44,10 +44,11 @@ class Memory:
         """Stop, with the map of who uses what."""
         used = sorted(self.rows, key=lambda row: -row.words)[:12]
         shown = "".join(f"\n    {row.words:>6} words  {row.name}  ({row.where})" for row in used)
+        taken = f"and {len(self.words)} are used by others" if used else "and nothing else is there"
         fail(
-            f"'{name}' takes {words} words, and {len(self.words)} of a PE's {SRAM_WORDS} are used",
+            f"'{name}' takes {words} words of a PE's {SRAM_WORDS}, {taken}",
             span,
-            f"the largest are:{shown}",
+            f"the largest of them:{shown}" if used else "a word has 16 bits",
         )
 
     def of_global(self, place: Global) -> int:

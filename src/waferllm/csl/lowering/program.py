@@ -24,6 +24,7 @@ from waferllm.csl.tile import Tile
 from waferllm.csl.values import Dsr, Function, Value, show, type_of
 
 FOLDING_BUDGET = 20_000
+TEARDOWN_TASK = 29  # the local task that lib/tile_config/teardown names
 ZERO = 0  # the register that is never written
 
 

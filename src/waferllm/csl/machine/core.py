@@ -7,15 +7,15 @@ and the low ones (the default) take turns, since neither starves the other on th
 # Numba gives an intrinsic's first argument itself.
 
 import numpy as np
+from numba import njit
 
 from waferllm.csl.code import Op, Priority
 from waferllm.csl.code import Target as Id
 from waferllm.csl.machine.alu import binary, convert, is_float, math_function, wrap
 from waferllm.csl.machine.bits import lowest_bit
-from waferllm.csl.machine.fabric import COLORS, CONTROL, set_route
+from waferllm.csl.machine.fabric import CONTROL
 from waferllm.csl.machine.floats import from_float, to_float
 from waferllm.csl.machine.image import DATA_PARAMS, RAMP
-from waferllm.csl.machine.jit import njit
 from waferllm.csl.machine.state import (
     C_COMPUTE,
     C_TASKS,
@@ -93,6 +93,14 @@ SWITCH_WORDS = (0x7F40, 0x7C40)
 X_WORD, Y_WORD, TORN_WORD = 0x7FC0, 0x7FC1, 0x7FC2
 FILTER_WORD = 0x7FD0
 RANDOM_WORD = 0x7FE8
+PRIORITY_WORD = 0x7FC4  # the first of four
+IN_STATUS_WORD, OUT_STATUS_WORD = 0x7FC9, 0x7FCA
+# Indices of plain words: queues that were flushed, and those to be flushed (output queues high).
+IN_FLUSHED, OUT_FLUSHED, FLUSHING = 0x7FCD - 0x7C00, 0x7FCE - 0x7C00, 0x7FCF - 0x7C00
+TEARDOWN_TASK = (
+    29  # the local task that a teardown or a flushed queue activates; lib/tile_config/teardown
+)
+QUEUES = 8
 LFSR_STEPS = 128
 
 
@@ -120,6 +128,49 @@ def _filtered_color(s, pe, number):
 
 
 @njit(cache=True, inline="never")
+def _torn_colors(s, pe):
+    """A bit for each color in teardown."""
+    bits = np.int64(0)
+    for color in range(24):
+        bits |= np.int64(s.flags[pe, color] >> 3 & 1) << color
+    return bits
+
+
+@njit(cache=True, inline="never")
+def _queued(s, pe, queue, output):
+    """Wavelets in an input or output queue."""
+    if output:
+        return np.int64(s.out_count[pe, queue])
+    color = s.input_color[s.code_of[pe], queue]
+    return np.int64(s.in_count[pe, color]) if color >= 0 else np.int64(0)
+
+
+@njit(cache=True, inline="never")
+def _queue_status(s, pe, output):
+    """A bit for each queue: empty in the low byte, full in the high one."""
+    code, bits = s.code_of[pe], np.int64(0)
+    for queue in range(QUEUES):
+        held = _queued(s, pe, queue, output)
+        color = s.input_color[code, queue]
+        most = np.int64(s.output_depth[queue]) if output else np.int64(s.depth[code, color])
+        bits |= np.int64(held == 0) << queue
+        bits |= np.int64(held > 0 and held >= most) << (queue + 8)
+    return bits
+
+
+@njit(cache=True, inline="never")
+def _flush_empty(s, pe):
+    """Queues to be flushed that are empty now: note it, and activate the teardown task."""
+    for place in range(2 * QUEUES):
+        queue, output = place % QUEUES, place >= QUEUES
+        bit = np.uint16(1 << place)
+        if s.config[pe, FLUSHING] & bit and _queued(s, pe, queue, output) == 0:
+            s.config[pe, FLUSHING] ^= bit
+            s.config[pe, OUT_FLUSHED if output else IN_FLUSHED] |= np.uint16(1 << queue)
+            activate(s, pe, np.int64(TEARDOWN_TASK))
+
+
+@njit(cache=True, inline="never")
 def get_config(s, pe, word):
     """A configuration word; see registers.py."""
     colors, switches = COLOR_WORDS[s.shape[7]], SWITCH_WORDS[s.shape[7]]
@@ -143,7 +194,9 @@ def get_config(s, pe, word):
     if word == Y_WORD:
         return pe // s.shape[0]
     if word == TORN_WORD or word == TORN_WORD + 1:
-        return s.torn[pe] >> (16 * (word - TORN_WORD)) & 0xFFFF
+        return _torn_colors(s, pe) >> (16 * (word - TORN_WORD)) & 0xFFFF
+    if word == IN_STATUS_WORD or word == OUT_STATUS_WORD:
+        return _queue_status(s, pe, word == OUT_STATUS_WORD)
     if word == RANDOM_WORD or word == RANDOM_WORD + 1:
         return s.random[pe, 0] >> (16 * (word - RANDOM_WORD)) & 0xFFFF
     if FILTER_WORD <= word < FILTER_WORD + 16:
@@ -326,7 +379,7 @@ def _rare(s, pe, ins, row, now):
     elif op == UNBLOCK:
         unblock(s, pe, ins[1], reg[ins[3]])
     elif op == QUEUE_FLUSH:
-        _flush(s, pe, reg[ins[3]], d)
+        s.config[pe, FLUSHING] |= np.uint16(1 << (reg[ins[3]] + QUEUES * ins[5]))
     elif op == TIME:
         reg[d] = (now if s.tsc[pe, 0] else s.tsc[pe, 1]) & 0xFFFFFFFFFFFF
     elif op == TIME_ENABLE:
@@ -341,8 +394,6 @@ def _rare(s, pe, ins, row, now):
         reg[d] = get_config(s, pe, reg[ins[3]])
     elif op == SET_CONFIG:
         set_config(s, pe, reg[ins[3]], reg[ins[4]])
-        for color in range(COLORS):
-            set_route(s, pe, color)
     elif op == PRINT:
         count = s.print_count[0]
         if count < len(s.prints):
@@ -356,16 +407,6 @@ def _rare(s, pe, ins, row, now):
     else:
         fault(s, F_BAD, pe, row, op)
     return np.int64(0)
-
-
-@njit(cache=True, inline="never")
-def _flush(s, pe, queue, task):
-    """`@queue_flush`: drop what an input queue holds, then activate a task."""
-    color = s.input_color[s.code_of[pe], queue]
-    while color >= 0 and s.in_count[pe, color]:
-        _pop_wavelet(s, pe, color)
-    if task >= 0:
-        activate(s, pe, task)
 
 
 @njit(cache=True)
@@ -523,9 +564,14 @@ def _begin_wavelet(s, pe, color, now):
 
 @njit(cache=True)
 def _next_local(s, pe):
-    """The next local task that may run, or -1, and when the first of them was activated: by rising id,
-    from the one that ran last on, so that tasks which activate themselves starve no other."""
+    """The next local task that may run, or -1, and when the first of them was activated: those of high
+    priority first; by rising id, from the one that ran last on, so that tasks which activate themselves
+    starve no other."""
     tasks, code = s.active[pe] & ~s.blocked[pe], s.code_of[pe]
+    low = PRIORITY_WORD - CONFIG_FIRST
+    preferred = tasks & (np.int64(s.config[pe, low]) | np.int64(s.config[pe, low + 1]) << 16)
+    if preferred:
+        tasks = preferred
     found, since = np.int64(-1), NEVER
     high = tasks >> s.last_task[pe] + 1 << s.last_task[pe] + 1
     for waiting in (high, tasks ^ high):
@@ -551,7 +597,14 @@ def dispatch(s, pe, now):
             s.torn[pe] &= ~(np.int64(1) << color)
             _begin(s, pe, s.teardown_entry[code, color], now)
             return s.wake[pe]
+        if s.local_entry[code, TEARDOWN_TASK] >= 0:
+            s.torn[pe] &= ~(np.int64(1) << color)
+            activate(s, pe, np.int64(TEARDOWN_TASK))
     soonest = NEVER
+    if s.config[pe, FLUSHING]:
+        _flush_empty(s, pe)
+        if s.config[pe, FLUSHING]:
+            soonest = now + 1
     if s.arrivals[pe] >= 0:
         if s.arrivals[pe] <= now:
             s.arrivals[pe] = -1

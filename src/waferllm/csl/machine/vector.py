@@ -5,12 +5,12 @@ happens when it ends. Microthreads 0 to 7 run beside the main thread, whose own 
 """
 
 import numpy as np
+from numba import njit
 
 from waferllm.csl.code import DSD_COLUMNS, OPTION_COLUMNS, Operand
 from waferllm.csl.code import Target as Id
 from waferllm.csl.machine.alu import DFILT, FMOVH, FMOVS, MOV16, MOV32, element
 from waferllm.csl.machine.fabric import CONTROL, DATA
-from waferllm.csl.machine.jit import njit
 from waferllm.csl.machine.state import (
     C_STALL_FIFO,
     C_STALL_IN,
@@ -98,7 +98,10 @@ LOCAL, COLOR, QUEUE_ID, DATA_TASK, CONTROL_TASK, THREAD_ID = (
 DONE, PROGRESS, STALLED = 1, 2, 3
 TEST_OR_SUSPEND, TERMINATE, SUSPEND, FAULT = range(4)
 CONTROL_MASK_WORD = 0x7FCC - 0x7C00
-ADVANCE_WAVELET = (31 << 16) | (1 << 22) | (1 << 24)
+# With `.control_transform` the two highest bits say that a word was a control wavelet.
+MARK, MARKED = 3 << 30, 2 << 30
+# One SWITCH_ADV; the bits that keep a control wavelet from cores are set for all eight commands.
+ADVANCE_WAVELET = (31 << 16) | (1 << 22) | sum(1 << bit for bit in (24, 27, 0, 3, 6, 9, 12, 15))
 
 
 @njit(cache=True)
@@ -337,8 +340,7 @@ def start(s, pe, row, now):
         return np.int64(-1)
     s.owned[pe] |= owned
     if slot != MAIN:
-        for field in range(len(thread)):
-            s.threads[pe, slot, field] = thread[field]
+        s.threads[pe, slot] = thread
         s.running[pe] |= np.int64(1) << slot
         thread = s.threads[pe, slot]
     thread[T_ACTIVE] = 1
@@ -446,6 +448,8 @@ def _from_fabric(s, pe, thread, o):
         thread[o + O_MODE] = 0
         return thread[o + O_VALUE] >> 16 & 0xFFFF
     wavelet = _pop_wavelet(s, pe, thread[o + O_COLOR])
+    if wavelet & CONTROL and s.dsds[thread[o + O_TEMPLATE], D_TRANSFORM]:
+        wavelet = (wavelet & ~MARK) | MARKED
     simd = s.dsds[thread[o + O_TEMPLATE], D_SIMD] > 0
     if simd and thread[o + O_WORDS] == 1:
         thread[o + O_VALUE], thread[o + O_MODE] = wavelet & DATA, 1
@@ -476,9 +480,11 @@ def _to_fabric(s, pe, thread, value, now):
             thread[o + O_MODE] = 0
     elif row[D_INDEX]:
         value = thread[o + O_VALUE] | (value & 0xFFFF)
-    if row[D_TRANSFORM]:
-        value ^= np.int64(s.config[pe, CONTROL_MASK_WORD]) << 16
-    wavelet = (value & DATA) | (CONTROL if row[D_CONTROL] > 0 else 0)
+    control = row[D_CONTROL] > 0
+    if row[D_TRANSFORM] and value & DATA & MARK == MARKED:
+        control = True
+        value = (value & ~MARK) ^ np.int64(s.config[pe, CONTROL_MASK_WORD]) << 16
+    wavelet = (value & DATA) | (CONTROL if control else 0)
     push(s, pe, thread[o + O_QUEUE], thread[o + O_COLOR], wavelet, now)
 
 
