@@ -59,7 +59,7 @@ def show(side: int, kind: str) -> None:
     made, compile_s = image(side, kind)
     machine, wall_s, core_s = run(made)
     rate = machine.cycle * side * side / core_s
-    hops = int(machine.state.link_use[:, :4].sum())
+    hops = int(machine.state.link_use[:4].sum())
     verdict = ""
     if kind == "stream" and side == 64:
         verdict = f" (bar {BAR / 1e6:.0f} M: {'reached' if rate >= BAR else 'MISSED'})"

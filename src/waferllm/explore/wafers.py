@@ -40,6 +40,7 @@ def _wafer(chip: Chip, usd: Number, act_kg_per_cm2: float) -> Part:
         "net.gbps": secondary(150, "off-wafer 150 GB/s (cerebras.ai); 125-150 for WSE-3", 125, 150),
         "net.latency_us": assumed(5, "as a GPU's network: no figure is published", 2, 10),
         "net.eff": assumed(1.0, "the figure of the page"),
+        "tail.failures_per_year": assumed(0, "no figure is published: wafers are taken as never down"),
         "site.chips_per_rack": assumed(2, "15U each, two systems in a rack"),
     }  # fmt: skip
 

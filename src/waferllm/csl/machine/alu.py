@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from waferllm.csl.code import Kind, Math, Op, Vector
 from waferllm.csl.machine.floats import (
@@ -13,6 +12,7 @@ from waferllm.csl.machine.floats import (
     to_f32,
     to_float,
 )
+from waferllm.csl.machine.jit import njit
 
 ADD, SUB, MUL, DIV, REM = int(Op.ADD), int(Op.SUB), int(Op.MUL), int(Op.DIV), int(Op.REM)
 AND, OR, XOR, SHL, SHR = int(Op.AND), int(Op.OR), int(Op.XOR), int(Op.SHL), int(Op.SHR)

@@ -7,15 +7,15 @@ and the low ones (the default) take turns, since neither starves the other on th
 # Numba gives an intrinsic's first argument itself.
 
 import numpy as np
-from numba import njit
 
 from waferllm.csl.code import Op, Priority
 from waferllm.csl.code import Target as Id
 from waferllm.csl.machine.alu import binary, convert, is_float, math_function, wrap
 from waferllm.csl.machine.bits import lowest_bit
-from waferllm.csl.machine.fabric import CONTROL
+from waferllm.csl.machine.fabric import COLORS, CONTROL, set_route
 from waferllm.csl.machine.floats import from_float, to_float
 from waferllm.csl.machine.image import DATA_PARAMS, RAMP
+from waferllm.csl.machine.jit import njit
 from waferllm.csl.machine.state import (
     C_COMPUTE,
     C_TASKS,
@@ -394,6 +394,8 @@ def _rare(s, pe, ins, row, now):
         reg[d] = get_config(s, pe, reg[ins[3]])
     elif op == SET_CONFIG:
         set_config(s, pe, reg[ins[3]], reg[ins[4]])
+        for color in range(COLORS):
+            set_route(s, pe, color)
     elif op == PRINT:
         count = s.print_count[0]
         if count < len(s.prints):

@@ -25,6 +25,7 @@ from waferllm.csl.machine.state import (
     T_ROW,
     T_STALL,
     THREADS,
+    in_routers,
 )
 from waferllm.errors import InputError
 
@@ -112,10 +113,9 @@ def _for_what(thread: np.ndarray) -> str:
 def stuck_wavelets(machine: "Machine") -> list[tuple[int, str, int, int]]:
     """Wavelets still in routers and input queues: (PE, where, color, how many)."""
     state, found = machine.state, []
-    for pe, port, color in np.argwhere(state.held).tolist():
-        found.append(
-            (pe, f"router, from {PORT_NAMES[port]}", color, int(state.held[pe, port, color]))
-        )
+    held = in_routers(state)
+    for pe, port, color in np.argwhere(held).tolist():
+        found.append((pe, f"router, from {PORT_NAMES[port]}", color, int(held[pe, port, color])))
     for pe, color in np.argwhere(state.in_count).tolist():
         found.append((pe, "input queue", color, int(state.in_count[pe, color])))
     return found
@@ -138,6 +138,6 @@ def _drawing(machine: "Machine", pes: list[int]) -> list[str]:
     if not 1 < width * height <= 64 * 32 or width > 64:
         return []
     waiting = set(pes)
-    holds = set(np.unique(np.argwhere(machine.state.held)[:, 0]).tolist())
+    holds = set(np.flatnonzero(machine.state.busy).tolist())
     marks = ["#" if pe in waiting else "o" if pe in holds else "." for pe in range(width * height)]
     return ["  " + "".join(marks[y * width : (y + 1) * width]) for y in range(height)]

@@ -8,16 +8,18 @@ every output link is free in this cycle and every place it goes to had room; to 
 # Numba gives an intrinsic's first argument itself.
 
 import numpy as np
-from numba import njit
 
 from waferllm.csl.machine.bits import lowest_bit
 from waferllm.csl.machine.image import EAST, RAMP
+from waferllm.csl.machine.jit import njit
 from waferllm.csl.machine.state import (
     COLORS,
     CONTROL_BIT,
     F_COLLISION,
     MOVED,
     NEXT,
+    PORT_BITS,
+    PORT_FULL,
     QUEUE,
     READY_SHIFT,
 )
@@ -29,8 +31,9 @@ SWITCH_ADV, SWITCH_RST, TEARDOWN = 1, 2, 3
 RING, POP, TORN, SWAP_X, SWAP_Y = 1, 6, 8, 16, 32
 ALWAYS_POP, POP_ON_ADVANCE, POP_ON_ADVANCE_NOP = 1, 2, 3
 COMMANDS = 8
-MOST_MOVES = 10
 LINKS = 15
+ANY_HELD = 0x11111  # the lowest bit of each port's count in a word of `held`
+ROUTE_TX, ROUTE_SWAPS = 20, 1 << 25
 NEVER = np.int64(2**62)
 
 
@@ -71,17 +74,15 @@ def outputs(s, pe, color, wavelet):
     return tx
 
 
-@njit(cache=True)
-def _room(s, held, near, depth, pe, color, tx):
+@njit(cache=True, inline="always")
+def _room(s, held, near, places, pe, color, tx, swaps):
     """Whether every place that a wavelet goes to had room when the cycle began."""
-    swapped = s.flags[pe, color] & (SWAP_X | SWAP_Y)
     links = tx & LINKS
     while links:
         port = lowest_bit(links)
         links &= links - 1
-        other = near[pe, port]
-        there = out_color(s, pe, color, port) if swapped else color
-        if other < 0 or held[other, port ^ 1, there] >= depth:
+        there = out_color(s, pe, color, port) if swaps else color
+        if held[there, near[port, pe]] >> PORT_BITS * (port ^ 1) & PORT_FULL >= places:
             return False
     if tx >> RAMP & 1 and not s.host_out[color]:
         return s.in_count[pe, color] < s.depth[s.code_of[pe], color]
@@ -89,12 +90,12 @@ def _room(s, held, near, depth, pe, color, tx):
 
 
 @njit(cache=True, inline="never")
-def _collides(s, pe, port, color, rx):
+def _collides(s, pe, port, color, full):
     """Another enabled input holds this color: 0 it came later, 1 it came first, 2 both at once."""
-    mine = s.buffer[pe, port, color, 0] >> READY_SHIFT
+    mine = s.buffer[color, port, pe, 0] >> READY_SHIFT
     for other in range(5):
-        if other != port and rx >> other & 1 and s.held[pe, other, color]:
-            theirs = s.buffer[pe, other, color, 0] >> READY_SHIFT
+        if other != port and full >> PORT_BITS * other & 1:
+            theirs = s.buffer[color, other, pe, 0] >> READY_SHIFT
             if theirs == mine:
                 return 2
             if theirs < mine:
@@ -103,59 +104,61 @@ def _collides(s, pe, port, color, rx):
 
 
 @njit(cache=True)
-def _twice(masks):
-    """Colors that more than one port of a router holds."""
-    seen, twice = np.int64(0), np.int64(0)
-    for port in range(5):
-        twice |= seen & masks[port]
-        seen |= masks[port]
-    return twice
+def set_route(s, pe, color):
+    """Pack what `propose` asks of a color's route at a router; after every change of it."""
+    place, flags = s.position[pe, color], s.flags[pe, color]
+    rx, made = s.rx[pe, color, place], np.int64(s.tx[pe, color, place]) << ROUTE_TX
+    if not flags & TORN:
+        for port in range(5):
+            made |= np.int64(rx >> port & 1) << PORT_BITS * port
+    if flags & (SWAP_X | SWAP_Y):
+        made |= ROUTE_SWAPS
+    s.route[color, pe] = made
+
+
+@njit(cache=True)
+def set_all_routes(s):
+    """Before the first cycle."""
+    for pe in range(len(s.busy)):
+        for color in range(COLORS):
+            set_route(s, pe, color)
 
 
 @njit(cache=True)
 def propose(s, now, first, step):
     """Write this cycle's moves; returns their number. `first` and `step` set the visiting order."""
     # Arrays in local names: the loop below must not look them up again for each router.
-    port_mask, buffer, held, position = s.port_mask, s.buffer, s.held, s.position
-    all_rx, all_tx, flags, depth = s.rx, s.tx, s.flags, s.buffer.shape[3]
-    move_pe, move_what, move_tx, near = s.move_pe, s.move_what, s.move_tx, s.near
-    count, pes, nearest = 0, len(port_mask), NEVER
+    busy, buffer, held, route, near = s.busy, s.buffer, s.held, s.route, s.near
+    places, written = buffer.shape[3], s.moves
+    count, pes, nearest = 0, len(busy), NEVER
     links, turn = now % s.shape[6] < s.shape[5], now % COLORS
     for visit in range(pes):
         pe = (first + visit * step) % pes if step != 1 else visit
-        masks = port_mask[pe]
-        union = masks[0] | masks[1] | masks[2] | masks[3] | masks[4]
-        if union == 0:
+        colors = np.int64(busy[pe])
+        if colors == 0:
             continue
-        twice, used, moves = np.int64(-1), np.int64(0), 0
-        high = union >> turn << turn
-        for colors in (high, union ^ high):
-            while colors and moves < MOST_MOVES:
-                color = lowest_bit(colors)
-                colors &= colors - 1
-                if flags[pe, color] & TORN:
-                    continue
-                place = position[pe, color]
-                rx = np.int64(all_rx[pe, color, place])
-                while rx:
-                    port = lowest_bit(rx)
-                    rx &= rx - 1
-                    if held[pe, port, color] == 0:
-                        continue
-                    wavelet = buffer[pe, port, color, 0]
+        used, high = np.int64(0), colors >> turn << turn
+        for part in (high, colors ^ high):
+            while part:
+                color = lowest_bit(part)
+                part &= part - 1
+                way, here = np.int64(route[color, pe]), np.int64(held[color, pe])
+                full = (here | here >> 1) & way & ANY_HELD
+                several, left = full & (full - 1), full
+                while left:
+                    port = lowest_bit(left) // PORT_BITS
+                    left &= left - 1
+                    wavelet = buffer[color, port, pe, 0]
                     if wavelet >> READY_SHIFT > now:
                         nearest = min(nearest, wavelet >> READY_SHIFT)
                         continue
-                    if rx or twice >= 0:
-                        if twice < 0:
-                            twice = _twice(masks)
-                        if twice >> color & 1:
-                            verdict = _collides(s, pe, port, color, all_rx[pe, color, place])
-                            if verdict == 2:
-                                s.fault[:4] = F_COLLISION, pe, color, port
-                            if verdict:
-                                continue
-                    tx = np.int64(all_tx[pe, color, place])
+                    if several:
+                        verdict = _collides(s, pe, port, color, full)
+                        if verdict == 2:
+                            s.fault[:4] = F_COLLISION, pe, color, port
+                        if verdict:
+                            continue
+                    tx = way >> ROUTE_TX & 31
                     if wavelet & CONTROL:
                         tx = outputs(s, pe, color, wavelet)
                     elif tx == 0:
@@ -165,12 +168,10 @@ def propose(s, now, first, step):
                     if tx & LINKS and not links:
                         nearest = min(nearest, now + 1)
                         continue
-                    if _room(s, held, near, depth, pe, color, tx):
+                    if _room(s, held, near, places, pe, color, tx, way & ROUTE_SWAPS):
                         used |= tx
-                        move_pe[count], move_what[count] = pe, port << 5 | color
-                        move_tx[count] = tx
+                        written[count] = pe << 13 | port << 10 | color << 5 | tx
                         count += 1
-                        moves += 1
                         break
     s.clock[NEXT] = min(s.clock[NEXT], nearest)
     return count
@@ -237,14 +238,18 @@ def switch(s, pe, color, opcode):
         s.torn[pe] |= np.int64(1) << color
         s.alarm[pe] = min(s.alarm[pe], s.clock[0] + 1)
     elif opcode == SWITCH_ADV:
-        for other in range(position + 1, 4):
-            if s.rx[pe, color, other] or s.tx[pe, color, other]:
-                s.position[pe, color] = other
-                return True
-        if s.flags[pe, color] & RING and position:
-            s.position[pe, color] = 0
-            return True
-    return False
+        s.position[pe, color] = _after(s, pe, color, position)
+    set_route(s, pe, color)
+    return opcode == SWITCH_ADV and s.position[pe, color] != position
+
+
+@njit(cache=True)
+def _after(s, pe, color, position):
+    """The switch position after this one, which is this one if there is no other."""
+    for other in range(position + 1, 4):
+        if s.rx[pe, color, other] or s.tx[pe, color, other]:
+            return np.int64(other)
+    return np.int64(0) if s.flags[pe, color] & RING else np.int64(position)
 
 
 @njit(cache=True, inline="never")
@@ -267,19 +272,19 @@ def _command_passes(s, pe, color, wavelet, tx, now):
 @njit(cache=True)
 def commit(s, now, count):
     """Carry out the moves that `propose` wrote."""
-    ready, near = (now + s.shape[3]) << READY_SHIFT, s.near
-    buffer, held, port_mask, link_use, flags = s.buffer, s.held, s.port_mask, s.link_use, s.flags
-    move_pe, move_what, move_tx = s.move_pe, s.move_what, s.move_tx
+    ready, near, link_use = (now + s.shape[3]) << READY_SHIFT, s.near, s.link_use
+    busy, buffer, held, route, moves = s.busy, s.buffer, s.held, s.route, s.moves
     for move in range(count):
-        pe, what = np.int64(move_pe[move]), move_what[move]
-        port, color, tx = what >> 5, np.int64(what & 31), np.int64(move_tx[move])
-        wavelet = buffer[pe, port, color, 0] & KEPT
-        held[pe, port, color] -= 1
-        for at in range(held[pe, port, color]):
-            buffer[pe, port, color, at] = buffer[pe, port, color, at + 1]
-        if held[pe, port, color] == 0:
-            port_mask[pe, port] &= ~(np.int64(1) << color)
-        swapped = flags[pe, color] & (SWAP_X | SWAP_Y)
+        what = moves[move]
+        pe, port, color, tx = what >> 13, what >> 10 & 7, what >> 5 & 31, what & 31
+        wavelet = buffer[color, port, pe, 0] & KEPT
+        here = held[color, pe] - (1 << PORT_BITS * port)
+        held[color, pe] = here
+        for at in range(here >> PORT_BITS * port & PORT_FULL):
+            buffer[color, port, pe, at] = buffer[color, port, pe, at + 1]
+        if here == 0:
+            busy[pe] &= ~(1 << color)
+        swaps = route[color, pe] & ROUTE_SWAPS
         if wavelet & CONTROL:
             wavelet = _command_passes(s, pe, color, wavelet, tx, now)
         elif tx >> RAMP & 1:
@@ -288,20 +293,26 @@ def commit(s, now, count):
         while links:
             out = lowest_bit(links)
             links &= links - 1
-            other = near[pe, out]
-            there = out_color(s, pe, color, out) if swapped else color
-            at = held[other, out ^ 1, there]
-            buffer[other, out ^ 1, there, at] = wavelet | ready
-            held[other, out ^ 1, there] = at + 1
-            port_mask[other, out ^ 1] |= np.int64(1) << there
-            link_use[pe, out] += 1
+            other = near[out, pe]
+            there = out_color(s, pe, color, out) if swaps else color
+            _arrive(busy, buffer, held, other, out ^ 1, there, wavelet | ready)
+            link_use[out, pe] += 1
     s.clock[MOVED] += count
+
+
+@njit(cache=True, inline="always")
+def _arrive(busy, buffer, held, pe, port, color, wavelet):
+    """A wavelet into a router, which has room."""
+    here = held[color, pe]
+    buffer[color, port, pe, here >> PORT_BITS * port & PORT_FULL] = wavelet
+    held[color, pe] = here + (1 << PORT_BITS * port)
+    busy[pe] |= 1 << color
 
 
 @njit(cache=True)
 def leave_cores(s, now):
     """Up the ramps: one wavelet per core and cycle, from one of its output queues to the router."""
-    nearest, out_mask, outq, out_color, held = NEVER, s.out_mask, s.outq, s.out_color, s.held
+    nearest, out_mask, outq, held = NEVER, s.out_mask, s.outq, s.held
     for pe in range(len(out_mask)):
         mask = out_mask[pe]
         if mask == 0:
@@ -314,17 +325,15 @@ def leave_cores(s, now):
                 queue = lowest_bit(queues)
                 queues &= queues - 1
                 head = s.out_head[pe, queue]
-                wavelet, color = outq[pe, queue, head], out_color[pe, queue, head]
+                wavelet, color = outq[pe, queue, head], np.int64(s.out_color[pe, queue, head])
                 if wavelet >> READY_SHIFT > now:
                     nearest = min(nearest, wavelet >> READY_SHIFT)
                     continue
-                at = held[pe, RAMP, color]
-                if at >= s.buffer.shape[3]:
+                if held[color, pe] >> PORT_BITS * RAMP & PORT_FULL >= s.buffer.shape[3]:
                     continue
-                s.buffer[pe, RAMP, color, at] = (wavelet & KEPT) | (now + 1) << READY_SHIFT
-                held[pe, RAMP, color] = at + 1
-                s.port_mask[pe, RAMP] |= np.int64(1) << np.int64(color)
-                s.link_use[pe, RAMP] += 1
+                up = (wavelet & KEPT) | (now + 1) << READY_SHIFT
+                _arrive(s.busy, s.buffer, held, pe, RAMP, color, up)
+                s.link_use[RAMP, pe] += 1
                 s.out_head[pe, queue] = (head + 1) % QUEUE
                 s.out_count[pe, queue] -= 1
                 if s.out_count[pe, queue] == 0:

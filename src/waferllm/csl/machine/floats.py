@@ -7,10 +7,11 @@ exponent and 9 of fraction, like f16 otherwise (IEEE-style infinities and subnor
 # Numba gives an intrinsic's first argument itself.
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from waferllm.csl.code import Kind
+from waferllm.csl.machine.jit import njit
 
 F16, BF16, CB16, F32 = int(Kind.F16), int(Kind.BF16), int(Kind.CB16), int(Kind.F32)
 

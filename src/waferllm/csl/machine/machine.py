@@ -6,6 +6,7 @@ import numpy as np
 
 from waferllm.csl.code import NONE, Kind, Op
 from waferllm.csl.machine.diagnose import MachineFault, describe_fault, describe_quiet
+from waferllm.csl.machine.fabric import set_all_routes
 from waferllm.csl.machine.image import Image
 from waferllm.csl.machine.prints import Lines, format_message
 from waferllm.csl.machine.profile import find_profile
@@ -37,6 +38,7 @@ class Machine:
         self.profile = find_profile(profile, image.arch)
         self.state = make_arrays(image, self.profile, events)
         self._jitted = View(self.state)
+        set_all_routes(self._jitted)
         self._lines = Lines()
         self.limit = CYCLE_LIMIT
         # The order in which PEs are visited, (first, step): it cannot matter, which tests check.

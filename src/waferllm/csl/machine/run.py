@@ -1,10 +1,10 @@
 """The machine's main loop, jitted: cores, ramps, routers, cycle after cycle, until something stops it."""
 
 import numpy as np
-from numba import njit
 
 from waferllm.csl.machine.core import NEVER, step_all
 from waferllm.csl.machine.fabric import commit, feed, leave_cores, propose
+from waferllm.csl.machine.jit import njit
 from waferllm.csl.machine.state import MOVED, NEXT, NOW
 
 (READY, QUIET, LIMIT, FAULT, HOST_FULL) = range(5)

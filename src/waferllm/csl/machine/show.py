@@ -46,9 +46,9 @@ def _source(machine: Machine) -> str:
 
 
 def _links(machine: Machine) -> str:
-    use = machine.state.link_use[:, :RAMP]
-    pe, port = np.unravel_index(int(np.argmax(use)), use.shape)
-    share = use[pe, port] / max(1, machine.cycle)
+    use = machine.state.link_use[:RAMP]
+    port, pe = np.unravel_index(int(np.argmax(use)), use.shape)
+    share = use[port, pe] / max(1, machine.cycle)
     return (
         f"  {int(use.sum()):,} hops of wavelets; busiest link: {machine.place(int(pe))} to the "
         f"{LINKS[int(port)]}, used in {share:.1%} of the cycles"
@@ -66,9 +66,9 @@ def write_heatmap(machine: Machine, path: Path) -> None:
     """A PNG with two maps of the rectangle: how busy links along x and along y are."""
     use = 100 * machine.state.link_use / max(1, machine.cycle)
     maps = {
-        "busier of east and west, % of cycles": np.maximum(use[:, EAST], use[:, WEST]),
-        "busier of north and south, % of cycles": np.maximum(use[:, NORTH], use[:, SOUTH]),
-        "up the ramp, % of cycles": use[:, RAMP],
+        "busier of east and west, % of cycles": np.maximum(use[EAST], use[WEST]),
+        "busier of north and south, % of cycles": np.maximum(use[NORTH], use[SOUTH]),
+        "up the ramp, % of cycles": use[RAMP],
     }
     _write(machine, path, maps, "Links' use by outgoing wavelets")
 

@@ -36,6 +36,9 @@ IDLE, RUNNING, IN_VECTOR = 0, 1, 2
 CONTROL_BIT = 32
 READY_SHIFT = 33
 
+# A word of `held`: four bits for each port. No port can take what goes over the edge of the rectangle.
+PORT_BITS, PORT_FULL, EDGE = 4, 15, 0xFFFFF
+
 # A thread's fields, then four operands (destination, src0, src1, scalar) of fields each.
 (
     T_ACTIVE, T_OP, T_LEFT, T_START, T_OPTIONS, T_ROW, T_RESULT, T_PRIORITY, T_CONTROL, T_ASYNC,
@@ -134,9 +137,10 @@ class Arrays(NamedTuple):
     out_count: np.ndarray
     out_mask: np.ndarray
     # Routers
-    buffer: np.ndarray  # int64 [pe, port, color, hop cycles + 1]
-    held: np.ndarray  # uint8 [pe, port, color]
-    port_mask: np.ndarray  # int64 [pe, port]: colors with something
+    buffer: np.ndarray  # int64 [color, port, pe, hop cycles + 1]
+    held: np.ndarray  # int32 [color, pe + 1]: how many of each port; past the edges full
+    busy: np.ndarray  # int32 [pe]: colors with something
+    route: np.ndarray  # int32 [color, pe]: see `fabric.set_route`
     rx: np.ndarray
     tx: np.ndarray
     position: np.ndarray
@@ -146,11 +150,9 @@ class Arrays(NamedTuple):
     filter_state: np.ndarray  # int64 [pe, color, 4]: counter, maximum, limit, passes; or one row
     torn: np.ndarray  # int64 [pe]: colors whose teardown the handler has not seen
     alarm: np.ndarray  # int64 [pe]: when the core is looked at next
-    link_use: np.ndarray  # int64 [pe, port]: wavelets sent
-    move_pe: np.ndarray
-    move_what: np.ndarray  # port << 5 | color
-    move_tx: np.ndarray  # bits of the ports it goes to
-    near: np.ndarray  # int32 [pe, port]: the PE on the other side, or -1
+    link_use: np.ndarray  # int64 [port, pe]: wavelets sent
+    moves: np.ndarray  # int64: pe, port, color, bits of the ports it goes to
+    near: np.ndarray  # int32 [port, pe]: the PE on the other side, or the column beyond the edges
     # Host
     host_in: np.ndarray  # bool [color]
     host_out: np.ndarray
@@ -252,9 +254,10 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         out_count=zeros(pes, QUEUES, dtype=np.uint8),
         out_mask=zeros(pes),
         # Full rate with registered credit: a wavelet holds its place for a hop and a cycle.
-        buffer=zeros(pes, 5, COLORS, profile.hop_cycles + 1),
-        held=zeros(pes, 5, COLORS, dtype=np.uint8),
-        port_mask=zeros(pes, 5),
+        buffer=zeros(COLORS, 5, pes, profile.hop_cycles + 1),
+        held=zeros(COLORS, pes + 1, dtype=np.int32),
+        busy=zeros(pes, dtype=np.int32),
+        route=zeros(COLORS, pes, dtype=np.int32),
         rx=image.rx.copy(),
         tx=image.tx.copy(),
         position=image.position.copy(),
@@ -264,10 +267,8 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         filter_state=zeros(pes if (image.filter_of >= 0).any() else 1, COLORS, 4),
         torn=zeros(pes),
         alarm=zeros(pes),
-        link_use=zeros(pes, 5),
-        move_pe=zeros(pes * 10, dtype=np.int32),
-        move_what=zeros(pes * 10, dtype=np.int32),
-        move_tx=zeros(pes * 10, dtype=np.int32),
+        link_use=zeros(5, pes),
+        moves=zeros(pes * COLORS),
         near=_neighbors(image.width, image.height),
         host_in=_members(image.host_in),
         host_out=_members(image.host_out),
@@ -280,21 +281,28 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         arrivals=np.full(pes, -1, i64),
         launch_entry=np.full(len(codes), NONE, np.int32),
     )
+    state.held[:, pes] = EDGE
     _first_values(image, tables, state)
     return state
 
 
+def in_routers(state: Arrays) -> np.ndarray:
+    """Wavelets that routers hold: int32[pe, port, color]."""
+    shifts = PORT_BITS * np.arange(5)[:, None, None]
+    return (state.held[:, :-1] >> shifts & PORT_FULL).transpose(2, 0, 1)
+
+
 def _neighbors(width: int, height: int) -> np.ndarray:
-    """int32[pe, port]: the PE beyond each port, -1 at the edge of the rectangle."""
+    """int32[port, pe]: the PE beyond each port; at the edge of the rectangle the number of PEs."""
     pe = np.arange(width * height)
-    found = np.full((len(pe), RAMP), NONE, np.int32)
+    found = np.full((RAMP, len(pe)), len(pe), np.int32)
     for port, (step, inside) in {
         WEST: (-1, pe % width > 0),
         EAST: (1, pe % width < width - 1),
         SOUTH: (width, pe + width < len(pe)),
         NORTH: (-width, pe >= width),
     }.items():
-        found[inside, port] = pe[inside] + step
+        found[port, inside] = pe[inside] + step
     return found
 
 

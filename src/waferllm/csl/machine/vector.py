@@ -5,12 +5,12 @@ happens when it ends. Microthreads 0 to 7 run beside the main thread, whose own 
 """
 
 import numpy as np
-from numba import njit
 
 from waferllm.csl.code import DSD_COLUMNS, OPTION_COLUMNS, Operand
 from waferllm.csl.code import Target as Id
 from waferllm.csl.machine.alu import DFILT, FMOVH, FMOVS, MOV16, MOV32, element
 from waferllm.csl.machine.fabric import CONTROL, DATA
+from waferllm.csl.machine.jit import njit
 from waferllm.csl.machine.state import (
     C_STALL_FIFO,
     C_STALL_IN,
@@ -340,7 +340,8 @@ def start(s, pe, row, now):
         return np.int64(-1)
     s.owned[pe] |= owned
     if slot != MAIN:
-        s.threads[pe, slot] = thread
+        for field in range(len(thread)):
+            s.threads[pe, slot, field] = thread[field]
         s.running[pe] |= np.int64(1) << slot
         thread = s.threads[pe, slot]
     thread[T_ACTIVE] = 1
