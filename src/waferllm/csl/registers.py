@@ -6,7 +6,9 @@ switches, and every address from `X` on, is not published: those are this projec
 reach them through the library `<tile_config>` only.
 
 A color word: `OUT` and `IN` bits per direction, then swaps, pop mode and teardown. Writing one changes
-the color's route at once. Toggling bit `TEARDOWN` off ends the color's teardown.
+the color's route at once; but if the route takes wavelets from the core, when all that the core has sent
+on it have passed: they leave by the old route (our reading, which WaferLLM's WSE-3 programs need).
+Toggling bit `TEARDOWN` off ends the color's teardown.
 
 A switch of WSE-2 is one word: four bits for each of positions 1, 2 and 3, from bit 0 on (a direction of
 0 W, 1 E, 2 S, 3 N, 4 RAMP or 5 invalid; above it 1 where it is an input), `PACKED_RING`, and the current

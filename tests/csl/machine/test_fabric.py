@@ -1,5 +1,7 @@
 """Routers and ramps: hand-counted latencies, published formulas, conservation, order of visits, faults."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ from tests.csl.machine.assemble import (
 from waferllm.csl.code import Code, Kind, Op, Target, Task, Vector
 from waferllm.csl.layout import ColorConfig, Switch
 from waferllm.csl.machine import Machine, MachineFault
-from waferllm.csl.machine.diagnose import stuck_wavelets
+from waferllm.csl.machine.diagnose import describe_quiet, stuck_wavelets
 from waferllm.csl.machine.state import in_routers
 
 RED, BLUE = 3, 5
@@ -474,23 +476,61 @@ def test_a_wavelet_of_a_simd_operation_carries_two_halves() -> None:
     assert made.state.link_use[4, 0] == 20
 
 
+def sends_then_sets_the_route(count: int, instructions_between: int, word: int) -> Code:
+    """Sends, then makes the color's route `word` (WSE-2)."""
+    rows = [constant(0, 0), constant(1, 1), vector(Vector.MOV32, in_register(0), in_register(1))]
+    rows += [constant(2, 2)] * instructions_between
+    rows += [constant(2, 2), constant(3, 3), (Op.SET_CONFIG, Kind.U16, 0, 2, 3), END]
+    return code(
+        rows,
+        dsds=[fabric_out(RED), memory_dsd()],
+        constants=[packed(0, count), packed(1, count, 0, 2), 0x7F20 + RED, word],
+        memory=(1 + np.arange(count)).astype(np.uint32).view(np.uint16),
+        outputs={2: RED},
+    )
+
+
+def late_receiver(count: int, instructions: int) -> Code:
+    """Receives after a while."""
+    made = receiver(count)
+    idle = np.repeat(made.instructions[:1], instructions, axis=0)
+    rows = np.concatenate([idle, made.instructions])
+    return replace(made, instructions=rows, lines=np.ones((len(rows), 2), np.int32))
+
+
+EASTWARD = {(0, 0): {RED: route("RAMP", "EAST")}, (1, 0): {RED: route("WEST", "RAMP")}}
+
+
 def test_a_route_changes_in_the_cycle_of_its_instruction_and_not_before() -> None:
     # Six wavelets are sent, sixty instructions pass, the route is taken away: all six have left by then,
     # as long as instructions that change routers are not carried out ahead of their time.
-    sent = 1 + np.arange(6)
-    values = sent.astype(np.uint32).view(np.uint16)
-    send = [constant(0, 0), constant(1, 1), vector(Vector.MOV32, in_register(0), in_register(1))]
-    wait = [constant(2, 2)] * 60
-    cut = [constant(2, 2), constant(3, 3), (Op.SET_CONFIG, Kind.U16, 0, 2, 3), END]
-    made = code(
-        [*send, *wait, *cut],
-        dsds=[fabric_out(RED), memory_dsd()],
-        constants=[packed(0, 6), packed(1, 6, 0, 2), 0x7F20 + RED, 0],
-        memory=values,
-        outputs={2: RED},
-    )
-    routes = {(0, 0): {RED: route("RAMP", "EAST")}, (1, 0): {RED: route("WEST", "RAMP")}}
-    ran = machine({(0, 0): made, (1, 0): receiver(6)}, routes)
+    made = sends_then_sets_the_route(6, 60, 0)
+    ran = machine({(0, 0): made, (1, 0): receiver(6)}, EASTWARD)
     ran.run("quiet")
     assert ran.state.tx[0, RED, 0] == 0
-    np.testing.assert_array_equal(received(ran, 1, 6), sent)
+    np.testing.assert_array_equal(received(ran, 1, 6), 1 + np.arange(6))
+
+
+@pytest.mark.parametrize("instructions", [1, 300])
+def test_what_was_sent_before_a_change_of_route_leaves_by_the_old_one(instructions: int) -> None:
+    # Both routers and queues hold all fourteen while the receiver is busy elsewhere.
+    made = sends_then_sets_the_route(14, 0, 0)
+    ran = machine({(0, 0): made, (1, 0): late_receiver(14, instructions)}, EASTWARD)
+    ran.run("quiet")
+    assert ran.state.tx[0, RED, 0] == 0
+    np.testing.assert_array_equal(received(ran, 1, 14), 1 + np.arange(14))
+
+
+def test_a_route_that_takes_nothing_from_the_core_changes_at_once() -> None:
+    eastward = 1 << 9 | 1 << 1  # from the ramp to the east
+    routes = {(0, 0): {RED: route("NORTH", "EAST")}, (1, 0): {RED: route("WEST", "RAMP")}}
+    made = sends_then_sets_the_route(6, 0, eastward)
+    ran = machine({(0, 0): made, (1, 0): receiver(6)}, routes)
+    ran.run("quiet")
+    np.testing.assert_array_equal(received(ran, 1, 6), 1 + np.arange(6))
+
+
+def test_a_route_that_can_never_change_is_part_of_the_diagnosis() -> None:
+    ran = machine({(0, 0): sends_then_sets_the_route(14, 0, 0), (1, 0): code([END])}, EASTWARD)
+    ran.run("quiet")
+    assert "waits to change a color's route" in describe_quiet(ran, "nobody receives", [0])

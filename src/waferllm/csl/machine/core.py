@@ -18,6 +18,7 @@ from waferllm.csl.machine.image import DATA_PARAMS, RAMP
 from waferllm.csl.machine.jit import njit
 from waferllm.csl.machine.state import (
     C_COMPUTE,
+    C_STALL_OUT,
     C_TASKS,
     C_VECTORS,
     CONFIG_FIRST,
@@ -30,9 +31,13 @@ from waferllm.csl.machine.state import (
     F_WRITE,
     IDLE,
     IN_VECTOR,
+    LEAVING,
     MAIN,
     MOVED,
     NOW,
+    PORT_BITS,
+    PORT_FULL,
+    QUEUE,
     READY_SHIFT,
     RUNNING,
     T_PRIORITY,
@@ -283,6 +288,24 @@ def set_config(s, pe, word, value):
 
 
 @njit(cache=True, inline="never")
+def _on_its_way(s, pe, word):
+    """Whether the color's route at `word` still has wavelets of its own core to take."""
+    color = word - COLOR_WORDS[s.shape[7]]
+    if not 0 <= color < COLORS or not s.route[color, pe] >> PORT_BITS * RAMP & 1:
+        return False
+    if s.held[color, pe] >> PORT_BITS * RAMP & PORT_FULL:
+        return True
+    queues = s.out_mask[pe]
+    while queues:
+        queue = lowest_bit(queues)
+        queues &= queues - 1
+        for at in range(s.out_count[pe, queue]):
+            if s.out_color[pe, queue, (np.int64(s.out_head[pe, queue]) + at) % QUEUE] == color:
+                return True
+    return False
+
+
+@njit(cache=True, inline="never")
 def _random16(s, pe):
     """The next 16 bits of x^23 + x^18 + 1, advanced 128 steps (CSL documentation, @random16)."""
     state = s.random[pe, 0]
@@ -494,6 +517,9 @@ def execute(s, pe, now, most):
             if t > now and (op == SET_CONFIG or op == GET_CONFIG or op == QUEUE_FLUSH):
                 pc -= 1  # routers and queues are seen and changed in the instruction's own cycle
                 break
+            if op == SET_CONFIG and _on_its_way(s, pe, reg[ins[3]]):
+                s.mode[pe], s.wake[pe], s.threads[pe, MAIN, T_STALL] = LEAVING, now, C_STALL_OUT
+                return False
             cost += _rare(s, pe, ins, row, t)
         t += cost
         if s.fault[0]:
@@ -683,6 +709,7 @@ def _issue_main(s, pe, now):
             s.mode[pe] = RUNNING
         s.wake[pe] = now + 1
         return True, now + 1
+    s.mode[pe] = RUNNING
     went = execute(s, pe, now, 1 if s.running[pe] else BATCH)
     if not went:
         return False, NEVER

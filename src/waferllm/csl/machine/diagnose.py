@@ -16,6 +16,7 @@ from waferllm.csl.machine.state import (
     IN_VECTOR,
     K_FABIN,
     K_FABOUT,
+    LEAVING,
     MAIN,
     O_COLOR,
     O_KIND,
@@ -90,6 +91,12 @@ def _waits(machine: "Machine", pe: int) -> str:
         found.append(
             f"{name} waits {_for_what(thread)}, {thread[T_LEFT]} elements left "
             f"({machine.line(int(thread[T_ROW]))})"
+        )
+    if state.mode[pe] == LEAVING:
+        row = int(state.at[machine.image.code_of[pe], 0] + state.pc[pe])
+        found.append(
+            "its task waits to change a color's route until what it sent on it has left "
+            f"({machine.line(row)})"
         )
     if found:
         return "; ".join(found)

@@ -16,6 +16,7 @@ from waferllm.csl.machine.state import (
     COLORS,
     CONTROL_BIT,
     F_COLLISION,
+    LEAVING,
     MOVED,
     NEXT,
     PORT_BITS,
@@ -284,6 +285,8 @@ def commit(s, now, count):
             buffer[color, port, pe, at] = buffer[color, port, pe, at + 1]
         if here == 0:
             busy[pe] &= ~(1 << color)
+        if port == RAMP and s.mode[pe] == LEAVING:
+            s.alarm[pe] = min(s.alarm[pe], now + 1)
         swaps = route[color, pe] & ROUTE_SWAPS
         if wavelet & CONTROL:
             wavelet = _command_passes(s, pe, color, wavelet, tx, now)

@@ -30,7 +30,8 @@ MAIN = QUEUES
 DSRS = 32
 
 # Main thread: what it does. `wake` is when it goes on.
-IDLE, RUNNING, IN_VECTOR = 0, 1, 2
+# LEAVING: it waits to change a color's route until what it sent on it has left.
+IDLE, RUNNING, IN_VECTOR, LEAVING = range(4)
 
 # A wavelet: data in bits 0-31, control in bit 32, the cycle from which it may move on above.
 CONTROL_BIT = 32
