@@ -227,39 +227,42 @@ def _timed(
 
     TTFT is that of an idle queue: a prompt waits for the step that runs, not for other prompts.
     """  # fmt: skip
+    diffuses = w["steps"] > 0
     decode = {**step["causes"], "power": _throttled(xp, d, step, m)}
-    decode = {name: xp.where(w["steps"] > 0, 0.0, value) for name, value in decode.items()}
+    decode = {name: xp.where(diffuses, 0.0, value) for name, value in decode.items()}
     prefill = {**prompt["causes"], "power": _throttled(xp, d, prompt, m)}
-    stage = stage_share(xp, m, s)
+    stage, together = stage_share(xp, m, s), prompts_together(xp, w, s)
     step_s, prompt_s = sum(decode.values()), sum(prefill.values())
     hop = _stage_hop_s(xp, d, m, s, xp.maximum(s["batch"] / s["pp"], 1.0) / s["cp"])
-    prompt_hop = _stage_hop_s(xp, d, m, s, w["prompt"] / s["cp"])
+    hop = xp.where(diffuses, 0.0, hop)
+    prompt_hop = _stage_hop_s(xp, d, m, s, together * w["prompt"] / s["cp"])
     token_s = s["pp"] * (step_s * stage + hop)
-    together = prompts_together(xp, w, s)
-    prompt_busy_s = (prompt_s * stage + prompt_hop) / together
-    pass_s = prompt_s + (s["pp"] - 1) * prompt_hop
-    token_s = xp.where(w["steps"] > 0, 0.0, token_s)
-    replica = s["tp"] * s["pp"] * s["cp"]
+    busy_s = (prompt_s * stage + prompt_hop) / together
+    blocked_s = s["batch"] * busy_s / w["output"]
     apart = s["prefill_chips"] > 0
-    alone = s["dp"] / (prompt_busy_s + w["output"] * token_s / s["batch"])
-    pools = xp.minimum(
-        s["prefill_chips"] / replica / prompt_busy_s,
-        s["dp"] * s["batch"] / xp.maximum(w["output"] * token_s, 1e-30),
-    )
-    moved_s = _kv_move_s(xp, d, m, w, s)
-    blocked = s["batch"] * prompt_busy_s / w["output"]
-    tpot_s = token_s + xp.where(apart, 0.0, blocked)
-    wait_s = xp.where(apart, moved_s, token_s) + retrieved_s
-    ttft_s = pass_s + wait_s
+    wait_s = xp.where(apart, _kv_move_s(xp, d, m, w, s), token_s) + retrieved_s
+    ttft_s = prompt_s + (s["pp"] - 1) * prompt_hop + wait_s
+    whole_s = ttft_s / w["output"]
     return {
-        "token_s": xp.where(w["steps"] > 0, ttft_s / w["output"], token_s),
+        "token_s": xp.where(diffuses, whole_s, token_s),
         "ttft_s": ttft_s,
-        "tpot_s": xp.where(w["steps"] > 0, ttft_s / w["output"], tpot_s),
-        "requests_per_s": xp.where(apart, pools, alone) * availability(xp, d, replica),
-        "decode_s": decode
-        | {"network": decode["network"] + xp.where(w["steps"] > 0, 0.0, s["pp"] * hop)},
+        "tpot_s": xp.where(diffuses, whole_s, token_s + xp.where(apart, 0.0, blocked_s)),
+        "requests_per_s": _requests_per_s(xp, d, w, s, token_s, busy_s),
+        "decode_s": decode | {"network": decode["network"] + s["pp"] * hop},
         "prefill_s": prefill | {"network": prefill["network"] + (s["pp"] - 1) * prompt_hop},
     }
+
+
+def _requests_per_s(
+    xp: ModuleType, d: Numbers, w: Numbers, s: Numbers, token_s: Array, busy_s: Array
+) -> Array:
+    """Of the whole system: replicas that do both phases in turns, or the slower of two pools."""
+    replica = s["tp"] * s["pp"] * s["cp"]
+    alone = s["dp"] / (busy_s + w["output"] * token_s / s["batch"])
+    prompts = s["prefill_chips"] / replica / busy_s
+    answers = s["dp"] * s["batch"] / xp.maximum(w["output"] * token_s, 1e-30)
+    both = xp.where(s["prefill_chips"] > 0, xp.minimum(prompts, answers), alone)
+    return both * availability(xp, d, replica)
 
 
 def availability(xp: ModuleType, d: Numbers, replica: Array) -> Array:

@@ -181,53 +181,80 @@ def run_pass(
 
     Counts all layers as if one stage held them; a pipeline divides them among its stages.
     """
-    reads = _weights(xp, m, s, p)
+    reads, attended = _weights(xp, m, s, p), _attended(m, s, p)
     vectors = _vectors(xp, m, s, p, reads["drawn"])
-    reach, _ = peak_flops(xp, d, m)
+    held = {
+        "dense": _split(shares["weights"], reads["dense_bytes"]),
+        "expert": _split(shares["weights"], reads["expert_bytes"]),
+        "cache": _split(shares["kv"], attended["bytes"]),
+    }
+    in_flash = shares["weights"]["hbf"] > 0
     pages = (7 * m["layers"] + 3 * m["moe_layers"] * reads["touched"]) * d["hbf.page_bytes"]
-    eff = memory_eff(d, m)
-    dense = _split(shares["weights"], reads["dense_bytes"])
-    dense["hbf"] = dense["hbf"] + xp.where(shares["weights"]["hbf"] > 0, pages, 0.0)
-    expert = _split(shares["weights"], reads["expert_bytes"])
-    attended = _attended(m, s, p)
-    cache = _split(shares["kv"], attended["bytes"])
-    groups = [
-        group(xp, d, dense, reads["dense_flops"], eff, vectors["dense"], m["layers"], reach),
-        group(xp, d, expert, reads["expert_flops"], eff, vectors["expert"],
-              xp.maximum(m["moe_layers"] * reads["touched"], 1.0), reach),
-        group(xp, d, cache, attended["flops"], d["hbm.eff_kv"],
-              p.tokens * m["hidden"] * 2 * ACTIVATION_BYTES * m["layers"] / s["tp"] / s["cp"],
-              m["layers"] * xp.maximum(p.tokens, 1.0), attention_flops(d)),
-    ]  # fmt: skip
+    held["dense"]["hbf"] = held["dense"]["hbf"] + xp.where(in_flash, pages, 0.0)
+    groups = _groups(xp, d, m, s, p, held, reads, attended, vectors)
     passing = _passing(xp, d, vectors["elementwise"], m["layers"])
     sent = _sent(xp, d, m, s, p)
     causes = {name: sum(made[1][name] for made in groups) for name in ("compute", *TIERS)}
     for tier, seconds in tier_seconds(xp, d, passing, d["hbm.eff_kv"]).items():
         causes[tier] = causes[tier] + seconds
-    fixed = m["kernels"] * d["chip.kernel_us"] + d["chip.step_us"]
-    fixed = fixed + m["products"] * (
-        m["in_8"] * d["chip.gemm_8_us"] + m["in_4"] * d["chip.gemm_4_us"]
-    )
-    waits = 1 + xp.where(m["experts"] > 0, m["moe_layers"], 0.0)
-    exposed = xp.where(shares["weights"]["hbf"] > 0, waits * d["hbf.latency_us"], 0.0)
+    fixed_s = _fixed_us(xp, d, m, in_flash) * US
     causes |= {
         "link": sent["link_s"] - sent["link_fixed_s"],
         "network": sent["net_s"] - sent["net_fixed_s"],
-        "latency": (fixed + exposed) * US + sent["link_fixed_s"] + sent["net_fixed_s"],
+        "latency": fixed_s + sent["link_fixed_s"] + sent["net_fixed_s"],
     }
-    near = [made[2] for made in groups]
     return {
         "causes": causes,
         "seconds": sum(causes.values()),
-        "bytes": {tier: dense[tier] + expert[tier] + cache[tier] + passing[tier] for tier in TIERS},
+        "bytes": {t: sum(one[t] for one in held.values()) + passing[t] for t in TIERS},
         "near_bytes": sum(
-            share * (held["hbm"] + held["ddr"])
-            for share, held in zip(near, (dense, expert, cache), strict=True)
+            made[2] * (one["hbm"] + one["ddr"])
+            for made, one in zip(groups, held.values(), strict=True)
         ),
         "flops": reads["dense_flops"] + reads["expert_flops"] + attended["flops"],
         "link_bytes": sent["link_bytes"],
         "net_bytes": sent["net_bytes"],
     }
+
+
+def _groups(
+    xp: ModuleType,
+    d: Numbers,
+    m: Numbers,
+    s: Numbers,
+    p: Pass,
+    held: dict[str, dict[str, Array]],
+    reads: dict[str, Array],
+    attended: dict[str, Array],
+    vectors: dict[str, Array],
+) -> list[tuple[Array, dict[str, Array], Array]]:
+    """Dense products, expert products and attention, each as `group` gives it."""
+    reach, _ = peak_flops(xp, d, m)
+    eff = memory_eff(d, m)
+    expert_operands = xp.maximum(m["moe_layers"] * reads["touched"], 1.0)
+    heads_bytes = p.tokens * m["hidden"] * 2 * ACTIVATION_BYTES * m["layers"] / s["tp"] / s["cp"]
+    return [
+        group(xp, d, held["dense"], reads["dense_flops"], eff, vectors["dense"], m["layers"], reach),
+        group(xp, d, held["expert"], reads["expert_flops"], eff, vectors["expert"],
+              expert_operands, reach),
+        group(xp, d, held["cache"], attended["flops"], d["hbm.eff_kv"], heads_bytes,
+              m["layers"] * xp.maximum(p.tokens, 1.0), attention_flops(d)),
+    ]  # fmt: skip
+
+
+def _fixed_us(xp: ModuleType, d: Numbers, m: Numbers, in_flash: Array) -> Array:
+    """Microseconds of kernels and of the host, and of reads of flash that nothing can be ahead of.
+
+    Dense weights are read ahead but for the first; which experts a layer takes, no earlier one knows.
+    """
+    narrow = m["in_8"] * d["chip.gemm_8_us"] + m["in_4"] * d["chip.gemm_4_us"]
+    waits = 1 + xp.where(m["experts"] > 0, m["moe_layers"], 0.0)
+    return (
+        m["kernels"] * d["chip.kernel_us"]
+        + d["chip.step_us"]
+        + m["products"] * narrow
+        + xp.where(in_flash, waits * d["hbf.latency_us"], 0.0)
+    )
 
 
 def _vectors(xp: ModuleType, m: Numbers, s: Numbers, p: Pass, drawn: Array) -> dict[str, Array]:

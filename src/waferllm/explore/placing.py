@@ -115,17 +115,8 @@ def place(
     aside, waiting_left = _pour(xp, waiting, room, ("ddr", "hbm"))
     inside, rest = _pour(xp, weights, room, ("sram",))
     both = rest + cold
-    stacked = d["hbm.stacks"] > 0
-    beside = xp.where(stacked, room["hbm"], room["ddr"])
-    even, heated = flash_shares(xp, d)
-    quick = both * (1 - xp.where(cool > 0, xp.minimum(even, heated), even))
-    dram = xp.minimum(xp.minimum(both, beside), xp.maximum(quick, both - room["hbf"]))
-    hbf = xp.minimum(both - dram, room["hbf"])
-    hbm, first = xp.where(stacked, dram, 0.0), xp.where(stacked, 0.0, dram)
-    room["hbf"], room["ddr"] = room["hbf"] - hbf, room["ddr"] - first
-    last, left = _pour(xp, both - dram - hbf, room, ("ddr",))
+    shared, left = _side_by_side(xp, d, both, room, cool)
     stored, away = _pour(xp, store, room, ("hbf", "ddr"))
-    shared = {"sram": 0.0, "hbm": hbm, "ddr": first + last["ddr"], "hbf": hbf}
     kv_left = live_left + waiting_left + left * over(xp, cold, both)
     left = left * over(xp, rest, both)
     # rounding of float32 leaves crumbs of what fits exactly
@@ -144,3 +135,20 @@ def place(
         "store": {**stored, "away": away},
         "homeless": {"weights": left, "kv": kv_left},
     }
+
+
+def _side_by_side(
+    xp: ModuleType, d: Numbers, amount: Array, room: dict[str, Array], cool: Array
+) -> tuple[dict[str, Array], Array]:
+    """Bytes divided between flash and main DRAM, the rest in DDR, and what is left. Changes `room`."""
+    stacked = d["hbm.stacks"] > 0
+    beside = xp.where(stacked, room["hbm"], room["ddr"])
+    even, heated = flash_shares(xp, d)
+    quick = amount * (1 - xp.where(cool > 0, xp.minimum(even, heated), even))
+    dram = xp.minimum(xp.minimum(amount, beside), xp.maximum(quick, amount - room["hbf"]))
+    hbf = xp.minimum(amount - dram, room["hbf"])
+    first = xp.where(stacked, 0.0, dram)
+    room["hbf"], room["ddr"] = room["hbf"] - hbf, room["ddr"] - first
+    last, left = _pour(xp, amount - dram - hbf, room, ("ddr",))
+    hbm = xp.where(stacked, dram, 0.0)
+    return {"sram": 0.0, "hbm": hbm, "ddr": first + last["ddr"], "hbf": hbf}, left
