@@ -74,9 +74,9 @@ def search(
         raise InputError(f"Unknown objective {objective!r}. {nearest(objective, OBJECTIVES)}")
     found = named_system(system) if isinstance(system, str) else system
     work = find_workload(workload)
+    shape = find_shape(model)
     if found.wafer:
         return _wafers(found, work, model, objective, budget or Budget(), advise)
-    shape = find_shape(model)
     d, m, w = inputs(found, shape, work)
     batches = tuple(one for one in batches if one <= work.max_requests) or (1,)
     s = grid(shape, found.chips, batches, flash=found["hbf.stacks"] > 0)
