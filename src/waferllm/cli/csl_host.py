@@ -17,12 +17,19 @@ FAILED = 1
 EVENTS = 1 << 20  # rows of a trace that are kept
 
 
-def env() -> None:
+def env(
+    profile: Annotated[
+        str, typer.Option(help="Cycles as the chip's simulator or its silicon counts them.")
+    ] = "sim",
+) -> None:
     """Print shell commands that put cslc, cs_python and the modules cerebras.* on the paths.
 
     For the shell: eval "$(waferllm csl env)"
     """
-    from waferllm.csl.host.cs_python import BIN, SITE
+    from waferllm.csl.host.cs_python import BIN, PROFILE_VARIABLE, SITE
+
+    if profile not in ("sim", "silicon"):
+        raise InputError(f"got --profile {profile}, expected sim or silicon.")
 
     for name in ("cslc", "cs_python"):
         if not os.access(BIN / name, os.X_OK):
@@ -31,6 +38,7 @@ def env() -> None:
                 f"wheel, or: chmod +x {BIN}/*"
             )
     typer.echo(f"export WAFERLLM_PYTHON={shlex.quote(sys.executable)}")
+    typer.echo(f"export {PROFILE_VARIABLE}={profile}")
     typer.echo(f'export PATH={shlex.quote(str(BIN))}:"$PATH"')
     typer.echo(f'export PYTHONPATH={shlex.quote(str(SITE))}"${{PYTHONPATH:+:$PYTHONPATH}}"')
 

@@ -1,15 +1,16 @@
 """`cs_python`: runs a host script with the modules `cerebras.*` importable."""
 
-import runpy
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from waferllm.csl.host.widening import run_script
 from waferllm.errors import WaferError
 
 SITE = Path(__file__).parent / "site"
 BIN = Path(__file__).parent / "bin"
+PROFILE_VARIABLE = "WAFERLLM_PROFILE"  # of `waferllm csl env`: unmodified scripts name no profile
 MISTAKE = 2
 
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.path[:0] = [str(script.parent.resolve()), str(SITE)]
     sys.argv = given
     try:
-        runpy.run_path(str(script), run_name="__main__")
+        run_script(script)
     except WaferError as error:
         print(f"{_where(error, script)}: {error}", file=sys.stderr)
         return MISTAKE

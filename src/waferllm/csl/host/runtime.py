@@ -4,6 +4,7 @@ Commands that do not block wait in a queue until one that blocks, one that strea
 wavelets set out at once, after what was asked before them, and whether the call blocks or not.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from waferllm.csl.host.arguments import register_bits
 from waferllm.csl.host.arrays import MemcpyDataType, MemcpyOrder, by_pe, flat_u32, to_flat
 from waferllm.csl.host.commands import JOURNAL, Commands
 from waferllm.csl.host.core import save_core
+from waferllm.csl.host.cs_python import PROFILE_VARIABLE
 from waferllm.csl.host.platform import SdkCompileArtifacts, SdkExecutionPlatform, refuse_system
 from waferllm.csl.host.program import Program, Stream, load_program
 from waferllm.errors import InputError
@@ -40,7 +42,7 @@ class SdkRuntime:
     """Runs a compiled program.
 
     `bindir` is the folder that `cslc -o` wrote, or what `SdkLayout.compile` returned. `profile` is
-    the machine's, `sim` if left out.
+    the machine's: if left out, the one that `waferllm csl env --profile` named, else `sim`.
     """
 
     def __init__(
@@ -53,14 +55,14 @@ class SdkRuntime:
         simfab_numthreads: int = 1,
         msg_level: str = "WARNING",
         memcpy_required: bool = True,
-        profile: str = "sim",
+        profile: str | None = None,
     ) -> None:
         del platform, suppress_simfab_trace, simfab_numthreads, msg_level, memcpy_required
         refuse_system(cmaddr)
         folder = bindir.path if isinstance(bindir, SdkCompileArtifacts) else bindir
         self.folder = Path(folder)
         self.program: Program = load_program(self.folder)
-        self._profile = profile
+        self._profile = profile or os.environ.get(PROFILE_VARIABLE, "sim")
         self._commands: Commands | None = None
         self._stream: deque[Task] = deque()
         self._receives: deque[Task] = deque()
