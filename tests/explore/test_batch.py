@@ -58,6 +58,7 @@ def test_designs_that_cannot_be_are_refused() -> None:
         ({}, "at least one array"),
         ({"hbm.gbps": [1.0, 2.0], "tp": [1.0]}, "arrays of one length"),
         ({"tp": [0.0]}, "too small"),
+        ({"tp": []}, "empty arrays"),
         ({"hbm.gbps": [-1.0]}, "hbm.gbps"),
         ({"hbm.gbp": [1.0]}, "Did you mean hbm.gbps"),
     ):

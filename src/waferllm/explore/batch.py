@@ -5,7 +5,9 @@ is a row of any shape; `jax.vmap` and `jax.grad` of `compiled()` work as on any 
 that do not fit are not left out: look at `fits`.
 """
 
+import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,8 @@ from waferllm.explore.workloads import Workload, find_workload
 
 #: Relative rounding of some hundred float32 operations.
 ROUNDING = 1e-4
-CHUNK = 1 << 18
+#: Designs at once: few enough that a core's cache holds what a pass over them keeps (measured: twice 2**18).
+CHUNK = 1 << 15
 _SHARDING_KEYS = tuple(Sharding().values())
 
 
@@ -71,7 +74,7 @@ def evaluate_many(
     s: dict[str, Any] = (sharding or Sharding()).values()
     for key, values in arrays.items():
         (s if key in s else d)[key] = values
-    parts = list(_chunks(d, m, w, s, len(next(iter(arrays.values())))))
+    parts = _chunks(d, m, w, s, len(next(iter(arrays.values()))))
     return jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
 
 
@@ -82,6 +85,8 @@ def _arrays(designs: Mapping[str, ArrayLike]) -> dict[str, np.ndarray[Any, Any]]
     lengths = {key: values.shape for key, values in made.items()}
     if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
         raise InputError(f"designs must be arrays of one length; got {lengths}.")
+    if not next(iter(lengths.values()))[0]:
+        raise InputError("designs are empty arrays; give at least one value each.")
     for key, values in made.items():
         if key in _SHARDING_KEYS:
             if not (values >= (0 if key in MAY_BE_ZERO else 1)).all():
@@ -92,21 +97,26 @@ def _arrays(designs: Mapping[str, ArrayLike]) -> dict[str, np.ndarray[Any, Any]]
     return made
 
 
-def _chunks(d: Any, m: Any, w: Any, s: Any, count: int) -> Any:
-    """Equal chunks, to bound memory; the last is filled up, so that all compile once."""
+def _chunks(d: Any, m: Any, w: Any, s: Any, count: int) -> list[Any]:
+    """Equal chunks, side by side on all cores; the last is filled up, so that all compile once."""
     size = min(CHUNK, count)
-    for start in range(0, count, size):
+
+    def cut(value: Any, start: int, last: int) -> Any:
+        if not np.ndim(value):
+            return value
+        part = value[start:last]
+        return np.concatenate([part, np.repeat(part[-1:], size - len(part))])
+
+    def run(start: int) -> Any:
         last = min(start + size, count)
-
-        def cut(value: Any, start: int = start, last: int = last) -> Any:
-            if not np.ndim(value):
-                return value
-            part = value[start:last]
-            return np.concatenate([part, np.repeat(part[-1:], size - len(part))])
-
-        made, least = _checked()(*({k: cut(v) for k, v in one.items()} for one in (d, m, w, s)))
+        made, least = _checked()(
+            *({k: cut(v, start, last) for k, v in one.items()} for one in (d, m, w, s))
+        )
         if float(least) < 1 - ROUNDING:
             raise BelowFloorError(f"a token takes {float(least):.4f} of its floor.")
-        yield jax.tree.map(
-            lambda v, n=last - start: np.broadcast_to(np.asarray(v), (size,))[:n], made
-        )
+        return jax.tree.map(lambda v: np.broadcast_to(np.asarray(v), (size,))[: last - start], made)
+
+    starts = range(0, count, size)
+    first = run(starts[0])  # compiles, before others wait for the same
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [first, *pool.map(run, starts[1:])]
