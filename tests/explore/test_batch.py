@@ -1,5 +1,7 @@
 """One evaluation, two array modules: JAX agrees with NumPy, and its derivatives with differences."""
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from waferllm import explore
 from waferllm.errors import InputError
+from waferllm.explore import batch
 from waferllm.explore.batch import compiled, evaluate_many
 from waferllm.explore.evaluating import inputs, numpy_evaluate
 
@@ -14,6 +17,16 @@ MODEL = "llama3-70b"
 CHAT = explore.WORKLOADS["chat"]
 
 
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The same operations without the seconds of compiling them, in every thread; two chunks."""
+    monkeypatch.setattr(batch, "CHUNK", 32)
+    jax.config.update("jax_disable_jit", True)
+    yield
+    jax.config.update("jax_disable_jit", False)
+
+
+@pytest.mark.usefixtures("eager")
 def test_many_designs_at_once_are_what_one_by_one_they_are() -> None:
     rng = np.random.default_rng(0)
     count = 40
@@ -24,8 +37,7 @@ def test_many_designs_at_once_are_what_one_by_one_they_are() -> None:
         "tp": rng.choice([1, 2, 4, 8], count),
         "batch": rng.integers(1, 256, count),
     }
-    with jax.disable_jit():  # the same operations, without the seconds of compiling them
-        made = evaluate_many("h100x8", "chat", designs, model=MODEL)
+    made = evaluate_many("h100x8", "chat", designs, model=MODEL)
     system = explore.system("h100x8").with_numbers({"hbf.stacks": 1})
     for n in range(0, count, 5):
         d, m, w = inputs(system, explore.find_shape(MODEL), CHAT)
