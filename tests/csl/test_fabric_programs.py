@@ -96,6 +96,17 @@ def test_queues_say_whether_they_are_empty_or_full(routes: Board) -> None:
     assert routes.read("last", np.uint32, 1)[0] == COUNT - 1
 
 
+def test_a_source_is_cleared_when_it_has_been_sent(routes: Board) -> None:
+    routes.go("clear")
+    routes.go("watch_cleared")
+    got = routes.read("after", np.uint32, 1)
+    assert got[:4].tolist() == [1, 2, 3, 4]
+    assert got[4:].view(np.float32).tolist() == [2 * 5, 3 * 6, 4 * 7]
+    assert not routes.read("cleared", np.uint32, 0).any()
+    assert not routes.read("factor", np.float32, 0).any()
+    assert routes.read("second", np.float32, 0).tolist() == [5, 6, 7]
+
+
 def test_switch_positions_are_what_was_set(routes: Board) -> None:
     routes.go("switches")
     words = routes.read("words", np.uint16, 1).tolist()

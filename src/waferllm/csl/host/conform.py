@@ -83,13 +83,13 @@ def run_script(checkout: Path, script: Path, timeout_s: float) -> Result:
         if "rm wsjob" in (copy / script).read_text():
             for name in LEFTOVERS:
                 (copy / script).with_name(name).touch()
-        code, output = run_bash(copy / script, arguments, timeout_s)
+        code, output = _bash(copy / script, arguments, timeout_s)
         verdict, why = judge(code, output, _sources(copy / script), timeout_s)
     wall_s = round(time.monotonic() - started, 1)
     return Result(script=str(script), verdict=verdict, why=why, wall_s=wall_s)
 
 
-def run_bash(script: Path, arguments: Sequence[str], timeout_s: float) -> tuple[int | None, str]:
+def _bash(script: Path, arguments: Sequence[str], timeout_s: float) -> tuple[int | None, str]:
     """The exit code and output of a script in its own folder; None if it ran out of time."""
     with subprocess.Popen(
         ["bash", script.name, *arguments],

@@ -72,10 +72,13 @@ D_KIND, D_WORDS, D_RANK, D_EXTENT, D_STRIDE = (
 D_WRAP, D_WRAP_WORDS, D_QUEUE, D_COLOR, D_CONTROL = (
     D[n] for n in ("wrap_address", "wrap_words", "queue", "color", "control")
 )
-D_TRANSFORM, D_ADVANCE, D_INDEX, D_PRIORITY, D_SIMD, D_FIFO = (
+D_TRANSFORM, D_ADVANCE, D_INDEX, D_PRIORITY, D_SIMD, D_FIFO, D_ZERO = (
     D[n]
-    for n in ("control_transform", "advance_switch", "index_offset", "priority", "simd", "fifo")
+    for n in (
+        "control_transform", "advance_switch", "index_offset", "priority", "simd", "fifo", "zero",
+    )  # fmt: skip
 )
+SECOND_SOURCE = 2  # of `.zero`
 P = {name: at for at, name in enumerate(OPTION_COLUMNS)}
 P_ASYNC, P_ACTIVATE, P_UNBLOCK_KIND, P_UNBLOCK = (
     P[n] for n in ("async", "activate", "unblock_kind", "unblock")
@@ -274,6 +277,16 @@ def _ends_somehow(s, options):
 
 
 @njit(cache=True, inline="never")
+def _clear_source(s, thread):
+    """`.zero` of a fabric output: each element of the source is cleared when it has been read. The
+    only source of an operation counts as its second."""
+    second = s.dsds[thread[OPERANDS + O_TEMPLATE], D_ZERO] == SECOND_SOURCE
+    last = OPERANDS + 2 * OPERAND_FIELDS
+    alone = thread[last + O_KIND] == K_NONE
+    thread[(last if second and not alone else last - OPERAND_FIELDS) + O_MODE] = 1
+
+
+@njit(cache=True, inline="never")
 def start(s, pe, row, now):
     """Begin the vector operation of instruction `row`: the thread it runs on, or -1 if that is taken."""
     code = s.code_of[pe]
@@ -318,6 +331,8 @@ def start(s, pe, row, now):
             fabric = True
         if thread[o + O_KIND] in (K_FABIN, K_FABOUT):
             priority = max(priority, np.int64(s.dsds[thread[o + O_TEMPLATE], D_PRIORITY]))
+    if thread[OPERANDS + O_KIND] == K_FABOUT and s.dsds[thread[OPERANDS + O_TEMPLATE], D_ZERO]:
+        _clear_source(s, thread)
     if length <= 0:
         length = max(length, room)
     thread[T_LEFT] = length if length >= 0 else 1
@@ -495,6 +510,8 @@ def _get(s, pe, thread, position):
     kind = thread[o + O_KIND]
     if kind <= K_CIRCBUF:
         value = load(s, pe, thread[o + O_ADDRESS] & 0xFFFF, thread[o + O_WORDS])
+        if thread[o + O_MODE]:
+            store(s, pe, thread[o + O_ADDRESS] & 0xFFFF, thread[o + O_WORDS], 0)
         _advance(s, thread, o)
         return value
     if kind == K_SCALAR:
