@@ -534,3 +534,41 @@ def test_a_route_that_can_never_change_is_part_of_the_diagnosis() -> None:
     ran = machine({(0, 0): sends_then_sets_the_route(14, 0, 0), (1, 0): code([END])}, EASTWARD)
     ran.run("quiet")
     assert "waits to change a color's route" in describe_quiet(ran, "nobody receives", [0])
+
+
+def twice(first: int, second: int, dsds: list[dict[str, int]]) -> Code:
+    """Two operations at once with memory, with the options rows that they name (-1: synchronous)."""
+    sends = dsds[0]["kind"] == fabric_out(RED)["kind"]
+    operands = (in_register(0), in_register(1)) if sends else (in_register(1), in_register(0))
+    rows = [constant(0, 0), constant(1, 1)]
+    rows += [vector(Vector.MOV32, *operands, options=each) for each in (first, second)]
+    return code(
+        [*rows, END],
+        dsds=[*dsds, memory_dsd()],
+        options=[{"async": 1, "microthread": 4}, {"async": 1, "microthread": 5}],
+        constants=[packed(0, 40), packed(1, 40, 0, 2)],
+        memory=80,
+        inputs={2: RED},
+        outputs={2: RED},
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "dsd", "shared"),
+    [
+        (0, 0, fabric_out(RED), "microthread 4"),
+        (0, 1, fabric_out(RED), "output queue 2"),
+        (0, -1, fabric_out(RED), "output queue 2"),
+        (0, 1, fabric_in(RED), f"color {RED}'s input queue"),
+        (0, -1, fabric_in(RED), f"color {RED}'s input queue"),
+    ],
+)
+def test_two_operations_on_one_microthread_or_queue_are_a_fault(
+    first: int, second: int, dsd: dict[str, int], shared: str
+) -> None:
+    # Documentation: no two concurrent DSD operations may share an output or input queue or a microthread.
+    ran = machine(
+        {(1, 0): twice(first, second, [dsd])}, {(1, 0): {RED: route("RAMP", "WEST")}}, arch="wse3"
+    )
+    with pytest.raises(MachineFault, match=rf"hand.csl:4, PE \(1, 0\).*{shared}, .*hand.csl:3"):
+        ran.run("quiet")

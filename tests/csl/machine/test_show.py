@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from waferllm.csl.code import Kind, Op, Vector
 from waferllm.csl.machine import Machine
 from waferllm.csl.machine.show import summary, write_activity, write_heatmap
 from waferllm.csl.machine.state import C_STALL_IN
-from waferllm.csl.machine.trace import write_trace
+from waferllm.csl.machine.trace import STALLS_ROW, write_trace
 
 DIVIDE_CYCLES = 50  # a comment in the published examples
 DIVISIONS = 20
@@ -80,7 +81,9 @@ def test_the_trace_has_each_task_and_operation_once(tmp_path: Path) -> None:
     spans = write_trace(ran, tmp_path / "trace.json")
     held = json.loads((tmp_path / "trace.json").read_text())
     events = [each for each in held["traceEvents"] if each["ph"] == "X"]
-    assert spans == len(events) == 4  # a task and an operation on each of two PEs
+    assert spans == len(events)
+    events = [each for each in events if each["tid"] != STALLS_ROW]
+    assert len(events) == 4  # a task and an operation on each of two PEs
     assert held["otherData"]["events_lost"] == 0
     divisions = next(e for e in events if e["pid"] == 0 and e["tid"] == 0)
     assert divisions["name"] == "main"
@@ -93,8 +96,34 @@ def test_the_trace_has_each_task_and_operation_once(tmp_path: Path) -> None:
 
 def test_a_trace_that_is_full_says_how_much_is_lost(tmp_path: Path) -> None:
     write_trace(late(asynchronous=True, events=3), tmp_path / "trace.json")
-    # Begin and end of a task and an operation on each of two PEs, of which three are kept.
-    assert json.loads((tmp_path / "trace.json").read_text())["otherData"]["events_lost"] == 8 - 3
+    # Begin and end of a task and an operation on each of two PEs, and a stall; three are kept.
+    assert json.loads((tmp_path / "trace.json").read_text())["otherData"]["events_lost"] == 9 - 3
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_stall_is_one_span_with_its_cause(asynchronous: bool, tmp_path: Path) -> None:
+    stalls = stalls_in_trace(late(asynchronous, events=1000), tmp_path)
+    assert [(each["pid"], each["name"]) for each in stalls] == [(1, "waiting for wavelets")]
+    assert stalls[0]["dur"] == pytest.approx(DIVISIONS * DIVIDE_CYCLES, abs=10)
+
+
+def test_a_stall_that_never_ends_is_in_the_trace(tmp_path: Path) -> None:
+    # Routers and queues take fourteen of twenty wavelets, since nobody receives them.
+    codes = {(0, 0): sender(np.arange(20)), (1, 0): code([END])}
+    routes = {(0, 0): {RED: route("RAMP", "EAST")}, (1, 0): {RED: route("WEST", "RAMP")}}
+    ran = machine(codes, routes, events=1000)
+    ran.run("quiet")
+    ran.run("quiet", 100)
+    stalls = stalls_in_trace(ran, tmp_path)
+    assert stalls[-1]["name"] == "waiting to send"
+    assert stalls[-1]["ts"] + stalls[-1]["dur"] == ran.cycle
+    assert sum(each["dur"] for each in stalls) == ran.counters()["stalled"].sum()
+
+
+def stalls_in_trace(ran: Machine, folder: Path) -> list[dict[str, Any]]:
+    write_trace(ran, folder / "trace.json")
+    events = json.loads((folder / "trace.json").read_text())["traceEvents"]
+    return [each for each in events if each["ph"] == "X" and each["tid"] == STALLS_ROW]
 
 
 def test_the_summary_counts_hops_and_names_the_busiest_link() -> None:

@@ -92,7 +92,7 @@ LOCAL_TASK = int(Id.LOCAL_TASK)
 U64_KIND, I64_KIND, SET_READ = 7, 6, 0
 NEVER = np.int64(2**62)
 BATCH = 256
-TRACE_TASK, TRACE_END, TRACE_VECTOR, TRACE_DONE = 1, 2, 3, 4
+TRACE_TASK, TRACE_END, TRACE_VECTOR, TRACE_DONE, TRACE_STALL = 1, 2, 3, 4, 5
 COLOR_WORDS = (0x7F20, 0x7C00)
 SWITCH_WORDS = (0x7F40, 0x7C40)
 X_WORD, Y_WORD, TORN_WORD = 0x7FC0, 0x7FC1, 0x7FC2
@@ -448,9 +448,7 @@ def execute(s, pe, now, most):
             if t > now:
                 break
             slot = start(s, pe, row, now)
-            if slot < 0:  # its microthread or queue is taken: wait until it is free
-                s.pc[pe], s.wake[pe] = pc, now + 1
-                s.threads[pe, MAIN, T_STALL] = 1
+            if slot < 0:
                 return False
             pc += 1
             s.counters[pe, C_VECTORS] += 1
@@ -738,6 +736,7 @@ def step(s, pe, now):
     did, when = False, NEVER
     if s.waits[pe, 0]:
         s.counters[pe, s.waits[pe, 0]] += now - s.waits[pe, 1]
+        trace(s, pe, s.waits[pe, 1], TRACE_STALL, now, s.waits[pe, 0])
         s.waits[pe, 0] = 0
     main_first = s.turn[pe] & 8 == 0
     if s.running[pe]:

@@ -12,6 +12,8 @@ from waferllm.csl.machine.state import (
     F_BAD,
     F_COLLISION,
     F_DIVIDE,
+    F_QUEUE,
+    F_THREAD,
     F_TRAP,
     IN_VECTOR,
     K_FABIN,
@@ -20,8 +22,10 @@ from waferllm.csl.machine.state import (
     MAIN,
     O_COLOR,
     O_KIND,
+    O_QUEUE,
     OPERAND_FIELDS,
     OPERANDS,
+    OUTPUTS,
     T_LEFT,
     T_ROW,
     T_STALL,
@@ -62,9 +66,34 @@ def describe_fault(machine: "Machine") -> str:
     if kind == F_TRAP:
         code = machine.image.codes[int(machine.image.code_of[pe])]
         return f"{where}: {code.messages[detail]}"
+    if kind in {F_THREAD, F_QUEUE}:
+        return f"{where}: {_clash(machine, kind, pe, detail)}"
     if kind == F_BAD:
         return f"{where}: a fabric operand has no color; expected @initialize_queue for its queue"
     return f"{where}: fault {kind} ({detail})"
+
+
+def _clash(machine: "Machine", kind: int, pe: int, taken: int) -> str:
+    """Two operations at once on one microthread, color (its input queue) or output queue."""
+    what = f"microthread {taken}"
+    if kind == F_QUEUE:
+        output = f"output queue {taken - OUTPUTS}"
+        what = output if taken >= OUTPUTS else f"color {taken}'s input queue"
+    threads = machine.state.threads[pe]
+    running = [threads[slot] for slot in range(MAIN) if machine.state.running[pe] >> slot & 1]
+    other = threads[taken] if kind == F_THREAD else next(t for t in running if taken in _queues(t))
+    return (
+        f"an operation wants {what}, on which {other[T_LEFT]} elements of another one are left "
+        f"({machine.line(int(other[T_ROW]))}); two operations must not share it at once, so start "
+        "this one from what the other activates or unblocks"
+    )
+
+
+def _queues(thread: np.ndarray) -> set[int]:
+    """What an operation has for itself: colors of inputs, OUTPUTS and the number of output queues."""
+    places = [OPERANDS + position * OPERAND_FIELDS for position in range(3)]
+    outputs = {OUTPUTS + int(thread[o + O_QUEUE]) for o in places if thread[o + O_KIND] == K_FABOUT}
+    return outputs | {int(thread[o + O_COLOR]) for o in places if thread[o + O_KIND] == K_FABIN}
 
 
 def describe_quiet(machine: "Machine", what: str, pes: list[int]) -> str:

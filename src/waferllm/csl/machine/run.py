@@ -50,6 +50,6 @@ def run(s, until_ready, wanted, limit, feeds, order):
         # Nothing moved: go to when something can. Alarms may have been set since `nearest` was found.
         nearest = min(nearest, s.clock[NEXT])
         if nearest >= NEVER:
-            return QUIET
+            return FAULT if s.fault[0] else QUIET
         s.clock[NOW] = max(nearest, now + 1)
     return np.int64(QUIET)

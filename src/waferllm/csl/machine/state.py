@@ -25,6 +25,7 @@ from waferllm.errors import InputError
 
 COLORS = ROUTABLE_COLORS
 QUEUE = 8  # places of an input or output queue's array; how many are used is the queue's depth
+OUTPUTS = 32
 THREADS = QUEUES + 1  # eight microthreads, then the main thread's vector
 MAIN = QUEUES
 DSRS = 32
@@ -116,7 +117,9 @@ class Arrays(NamedTuple):
     blocked: np.ndarray
     blocked_data: np.ndarray  # a bit for each color
     blocked_control: np.ndarray
-    owned: np.ndarray  # colors whose input queue a running vector owns
+    owned: (
+        np.ndarray
+    )  # colors whose input queue a running vector owns; output queues from bit OUTPUTS
     threads: np.ndarray  # int64 [pe, THREADS, THREAD_FIELDS]
     running: np.ndarray  # int64 [pe]: active microthreads, a bit for each
     turn: np.ndarray

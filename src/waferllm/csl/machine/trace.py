@@ -1,4 +1,4 @@
-"""What PEs did, in time: tasks, DSD operations, for any viewer of Chrome's trace format (Perfetto)."""
+"""What PEs did, in time: tasks, DSD operations, stalls, for viewers of Chrome's trace format (Perfetto)."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from waferllm.csl.code import Vector
-from waferllm.csl.machine.core import TRACE_END, TRACE_TASK, TRACE_VECTOR
+from waferllm.csl.machine.core import TRACE_END, TRACE_STALL, TRACE_TASK, TRACE_VECTOR
 from waferllm.csl.machine.machine import Machine
-from waferllm.csl.machine.state import MAIN
+from waferllm.csl.machine.show import CAUSES
+from waferllm.csl.machine.state import MAIN, THREADS
 
-# A PE's rows in the viewer: its tasks, then the operations of its microthreads and main thread.
-TASKS_ROW, FIRST_THREAD_ROW = 0, 1
+# A PE's rows in the viewer: its tasks, the operations of its microthreads and main thread, its stalls.
+TASKS_ROW, FIRST_THREAD_ROW, STALLS_ROW = 0, 1, 1 + THREADS
 Event = dict[str, Any]
 
 
@@ -22,7 +23,7 @@ def write_trace(machine: Machine, path: Path) -> int:
     have been made with `events`; what did not fit is said in the file's metadata.
     """
     rows, lost = kept(machine)
-    spans = list(_spans(machine, rows))
+    spans = [*_spans(machine, rows), *_stalls(machine, rows)]
     names = list(_names(machine, sorted({row[0] for row in rows})))
     about = {"unit": "1 us is 1 cycle", "profile": machine.profile.name, "events_lost": lost}
     path.write_text(
@@ -42,6 +43,8 @@ def _spans(machine: Machine, rows: list[list[int]]) -> Iterator[Event]:
     begun: dict[tuple[int, int], tuple[int, str]] = {}
     names = _Names(machine)
     for pe, cycle, what, row, thread in rows:
+        if what == TRACE_STALL:
+            continue
         if what in {TRACE_TASK, TRACE_VECTOR}:
             viewer_row = TASKS_ROW if what == TRACE_TASK else FIRST_THREAD_ROW + thread
             name = names.task(pe, row) if what == TRACE_TASK else names.operation(row)
@@ -54,12 +57,33 @@ def _spans(machine: Machine, rows: list[list[int]]) -> Iterator[Event]:
         yield _span(machine, pe, viewer_row, cycle, f"{name}, not ended", machine.cycle)
 
 
+def _stalls(machine: Machine, rows: list[list[int]]) -> Iterator[Event]:
+    """Whole stalls: a core that wakes, finds nothing to do and waits on for the same cause stalls on."""
+    waits = machine.state.waits
+    still = [(pe, waits[pe, 1], machine.cycle, waits[pe, 0]) for pe in waits[:, 0].nonzero()[0]]
+    ended = [(pe, begin, end, cause) for pe, begin, what, end, cause in rows if what == TRACE_STALL]
+    open_: dict[int, tuple[int, int, int]] = {}
+    for pe, begin, end, cause in [*ended, *(tuple(map(int, each)) for each in still)]:
+        since, until, before = open_.get(pe, (begin, begin, cause))
+        if until != begin or before != cause:
+            yield _span(machine, pe, STALLS_ROW, since, CAUSES[before], until)
+            since = begin
+        open_[pe] = since, end, cause
+    for pe, (since, until, cause) in open_.items():
+        yield _span(machine, pe, STALLS_ROW, since, CAUSES[cause], until)
+
+
 def _span(machine: Machine, pe: int, row: int, start: int, name: str, end: int) -> Event:
     return {"ph": "X", "pid": pe, "tid": row, "ts": start, "dur": max(end - start, 0), "name": name}
 
 
 def _names(machine: Machine, pes: Iterable[int]) -> Iterator[Event]:
-    threads = ["tasks", *(f"microthread {n}" for n in range(MAIN)), "operations of tasks"]
+    threads = [
+        "tasks",
+        *(f"microthread {n}" for n in range(MAIN)),
+        "operations of tasks",
+        "stalled",
+    ]
     for pe in pes:
         yield _meta("process_name", pe, 0, machine.place(pe))
         for row, name in enumerate(threads):

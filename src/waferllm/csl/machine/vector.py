@@ -3,12 +3,15 @@
 A thread's row of `State.threads` holds all of one operation: how far its four operands are, and what
 happens when it ends. Microthreads 0 to 7 run beside the main thread, whose own operation is thread 8.
 """
+# pyright: reportCallIssue=false
+# Numba gives an intrinsic's first argument itself.
 
 import numpy as np
 
 from waferllm.csl.code import DSD_COLUMNS, OPTION_COLUMNS, Operand
 from waferllm.csl.code import Target as Id
 from waferllm.csl.machine.alu import DFILT, FMOVH, FMOVS, MOV16, MOV32, element
+from waferllm.csl.machine.bits import lowest_bit
 from waferllm.csl.machine.fabric import CONTROL, DATA
 from waferllm.csl.machine.jit import njit
 from waferllm.csl.machine.state import (
@@ -19,7 +22,9 @@ from waferllm.csl.machine.state import (
     F_BAD,
     F_COUNT,
     F_HEAD,
+    F_QUEUE,
     F_READ,
+    F_THREAD,
     F_WANTS_DATA,
     F_WANTS_ROOM,
     F_WRITE,
@@ -47,6 +52,7 @@ from waferllm.csl.machine.state import (
     O_WORDS,
     OPERAND_FIELDS,
     OPERANDS,
+    OUTPUTS,
     QUEUE,
     READY_SHIFT,
     T_ACTIVE,
@@ -288,7 +294,8 @@ def _clear_source(s, thread):
 
 @njit(cache=True, inline="never")
 def start(s, pe, row, now):
-    """Begin the vector operation of instruction `row`: the thread it runs on, or -1 if that is taken."""
+    """Begin the vector operation of instruction `row`: the thread it runs on. Sharing a microthread or a
+    queue with a running operation, which the documentation forbids, is a fault, and -1 is returned."""
     code = s.code_of[pe]
     ins = s.ins[row]
     op = ins[1]
@@ -329,6 +336,8 @@ def start(s, pe, row, now):
             owned |= np.int64(1) << thread[o + O_COLOR]
         if thread[o + O_KIND] == K_FABOUT:
             fabric = True
+            if s.dsds[thread[o + O_TEMPLATE], D_QUEUE] >= 0:
+                owned |= np.int64(1) << OUTPUTS + thread[o + O_QUEUE]
         if thread[o + O_KIND] in (K_FABIN, K_FABOUT):
             priority = max(priority, np.int64(s.dsds[thread[o + O_TEMPLATE], D_PRIORITY]))
     if thread[OPERANDS + O_KIND] == K_FABOUT and s.dsds[thread[OPERANDS + O_TEMPLATE], D_ZERO]:
@@ -350,8 +359,10 @@ def start(s, pe, row, now):
     if asynchronous:
         slot = _thread_of(s, thread, threads)
         if s.running[pe] >> slot & 1:
+            fault(s, F_THREAD, pe, row, slot)
             return np.int64(-1)
     if owned & s.owned[pe]:
+        fault(s, F_QUEUE, pe, row, lowest_bit(owned & s.owned[pe]))
         return np.int64(-1)
     s.owned[pe] |= owned
     if slot != MAIN:
@@ -619,6 +630,8 @@ def finish(s, pe, slot, result, by_control):
         o = OPERANDS + position * OPERAND_FIELDS
         if thread[o + O_KIND] == K_FABIN:
             s.owned[pe] &= ~(np.int64(1) << thread[o + O_COLOR])
+        if thread[o + O_KIND] == K_FABOUT:
+            s.owned[pe] &= ~(np.int64(1) << OUTPUTS + thread[o + O_QUEUE])
         if thread[o + O_KIND] == K_FIFO:
             s.fifo[pe, thread[o + O_QUEUE], F_WRITE if position == 0 else F_READ] = (
                 0 if result else thread[T_LEFT]
