@@ -106,6 +106,19 @@ def test_context_parallel_chips_share_the_cache_and_read_all_weights() -> None:
     assert made["decode_s"]["hbm"] == pytest.approx((WEIGHTS + kv / 4) / (3.35 * TB), rel=1e-3)
 
 
+def test_a_text_that_all_share_is_kept_and_read_once() -> None:
+    work = point(cached_tokens=100_000)
+    own, shared = (
+        ask(_roomy(), work.with_(shared_cache=flag), "llama3-70b", batch=8)
+        for flag in (False, True)
+    )
+    more = 7 * 100_000 * KV_TOKEN
+    assert own["held"]["kv_hbm"] - shared["held"]["kv_hbm"] == pytest.approx(more)
+    assert own["decode_s"]["hbm"] - shared["decode_s"]["hbm"] == pytest.approx(more / (3.35 * TB))
+    # scores are computed for every request all the same
+    assert own["work"]["decode_flops"] == pytest.approx(shared["work"]["decode_flops"])
+
+
 def test_more_chips_than_heads_keep_copies_of_the_cache() -> None:
     eight = ask(_roomy(), point(), "llama3-70b", tp=8, batch=8)["held"]
     deep = ask(ideal("gb200-nvl72"), point(), "deepseek-v3", tp=8, batch=8)["held"]

@@ -101,11 +101,10 @@ def _held(xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers) -> dic
     full, windowed = m["layers"] - m["windowed_layers"], m["windowed_layers"]
     cached, fresh = w["cached"], w["prompt"] + w["output"]
     fresh = xp.where(w["steps"] > 0, 0.0, fresh)
-    live = s["batch"] * each * (
-        full * (fresh + cached * (1 - w["frozen"]))
-        + windowed * xp.minimum(fresh + cached, m["window"])
-    )  # fmt: skip
-    frozen = s["batch"] * each * full * cached * w["frozen"]
+    own = s["batch"] * (full * fresh + windowed * xp.minimum(fresh + cached, m["window"]))
+    kept = full * cached * xp.where(w["shared"] > 0, 1.0, s["batch"])
+    live = each * (own + kept * (1 - w["frozen"]))
+    frozen = each * kept * w["frozen"]
     return place(
         xp, d, weights=weights, live=live, frozen=frozen, waiting=w["waiting"] * live,
         store=w["store_gb"] * GB / d["chip.count"], cool=s["cool_flash"],
@@ -134,10 +133,11 @@ def _step(xp: ModuleType, m: Numbers, w: Numbers, s: Numbers) -> Pass:
     requests = xp.maximum(s["batch"] / s["pp"], 1.0)
     context = w["cached"] + w["prompt"] + w["output"] / 2
     near = xp.minimum(context, m["window"])
+    cached = w["cached"] * xp.where(w["shared"] > 0, 1.0, requests)
     return Pass(
         tokens=requests, head_tokens=requests,
         pairs_full=requests * context, pairs_windowed=requests * near,
-        kv_full=requests * context, kv_windowed=requests * near,
+        kv_full=requests * (context - w["cached"]) + cached, kv_windowed=requests * near,
         score_flops=m["score_flops_decode"],
     )  # fmt: skip
 

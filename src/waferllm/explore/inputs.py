@@ -66,6 +66,7 @@ def workload_numbers(workload: Workload) -> dict[str, float]:
         "output": workload.output_tokens,
         "cached": workload.cached_tokens,
         "frozen": workload.frozen_cache,
+        "shared": workload.shared_cache,
         "waiting": workload.waiting_sessions,
         "encoder_params": workload.encoder_params,
         "encoder_tokens": workload.encoder_tokens,

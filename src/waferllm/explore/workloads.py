@@ -18,7 +18,8 @@ class Workload:
     """One kind of request, tokens per request unless the name says otherwise.
 
     `cached_tokens` stand before the prompt and have their KV already (earlier turns, a shared text);
-    with `frozen_cache` they change so rarely that flash may hold them. `denoise_steps` > 0 makes a
+    with `frozen_cache` they change so rarely that flash may hold them, with `shared_cache` all requests
+    of a replica have the same ones, kept once and read once a step. `denoise_steps` > 0 makes a
     diffusion model: every step passes prompt and answer whole, without a cache. `store_gb` is the
     context that retrieval searches, of which each request reads `retrieved_mb`. `waiting_sessions` keep
     their KV for each request in flight while a tool or a person answers. No more than `max_requests`
@@ -31,6 +32,7 @@ class Workload:
     output_tokens: float
     cached_tokens: float = 0.0
     frozen_cache: bool = False
+    shared_cache: bool = False
     waiting_sessions: float = 0.0
     encoder_params: float = 0.0
     encoder_tokens: float = 0.0
