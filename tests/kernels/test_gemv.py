@@ -18,7 +18,7 @@ from waferllm.layout import Blocks
 from waferllm.program import Program, Spec, run
 
 K, N, BATCH = 13, 11, 2
-WAYS = [AllReduce(), AllReduce("ring"), AllReduce(k=3), AllReduce(groups=2)]
+WAYS = [AllReduce(), AllReduce("ring"), AllReduce(k=3), AllReduce(groups=2), AllReduce(end=True)]
 
 
 def show(mesh: tuple[int, int]) -> str:

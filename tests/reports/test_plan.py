@@ -1,6 +1,7 @@
 """A plan agrees with arithmetic on shapes and with its own programs; mistakes get a sentence."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -124,6 +125,34 @@ def test_only_a_region_with_a_table_needs_the_buffers_of_the_ends():
 
     assert [needed(n, 2) for n in (4, 5, 4 + middle, 5 + middle)] == [2, 3, 3, 4]
     assert [needed(n, 1) for n in (2, 3, 2 + middle, 3 + middle)] == [1, 2, 2, 3]
+
+
+def test_the_most_even_spread_is_what_trying_all_finds():
+    rng = random.Random(0)
+    for _ in range(300):
+        need = Need(
+            weights=rng.randint(1, 5_000), table=rng.randint(0, 20_000), entry=rng.randint(1, 100),
+            activations=50, buffers=rng.randint(0, 3_000), buffers_per_slot=0.0,
+            end_buffers=rng.randint(0, 9_000), slots=5,
+        )  # fmt: skip
+        layers, ends, count = rng.randint(1, 80), rng.choice([1, 2]), rng.randint(2, 60)
+        slots = rng.randint(1, 50)
+
+        def held(middle, end, need=need, slots=slots):
+            """(bytes, layers) of the fullest region."""
+            sums = [(middle, 0), (end, 1)]
+            return max(
+                (n * need.layer(slots) + t * need.table + need.passing(slots, t), n)
+                for n, t in sums
+            )
+
+        tried = []
+        for middle in range(layers + 1) if count > ends else [0]:
+            end = max(0, -(-(layers - (count - ends) * middle) // ends))
+            tried.append((middle, end))
+        found = Regions(WSE2, Mesh(360, 360), layers, False, need, ends).spread(count, slots)
+        assert found in tried
+        assert held(*found) == min(held(*one) for one in tried)
 
 
 def test_a_share_spreads_layers_over_all_regions():

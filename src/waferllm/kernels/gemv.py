@@ -8,7 +8,7 @@ Swap the axes and the vector goes back: consecutive products alternate, and noth
 MeshGEMV (WaferLLM, OSDI'25) is this with the K-tree allreduce.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 from jax import Array
@@ -34,12 +34,14 @@ ALGORITHMS = ("meshgemv", "ring", "pipeline")
 class AllReduce:
     """How partial sums meet: `meshgemv` (the K-tree), `ring` or `pipeline`.
 
-    The tree is `groups` cores in the first phase, or balanced for `k` phases.
+    The tree is `groups` cores in the first phase, or balanced for `k` phases; its roots lie in the
+    middle of their groups, or at the first core with `end`.
     """
 
     algorithm: str = "meshgemv"
     k: int = 2
     groups: int | None = None
+    end: bool = False
 
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:
@@ -52,9 +54,13 @@ class AllReduce:
             return ring_allreduce(x, axis, op=op, span=span)
         if self.algorithm == "pipeline":
             return pipeline_allreduce(x, axis, op=op, span=span)
-        n = size(axis, span)
-        tree = Tree((self.groups,)) if self.groups and self.groups < n else balanced_tree(n, self.k)
-        return allreduce(x, axis, tree, op=op, span=span)
+        return allreduce(x, axis, self.tree(size(axis, span)), op=op, span=span)
+
+    def tree(self, cores: int) -> Tree:
+        """The tree of `meshgemv` on a line of so many cores."""
+        if self.groups and self.groups < cores:
+            return Tree((self.groups,), self.end)
+        return replace(balanced_tree(cores, self.k), end=self.end)
 
 
 TREE = AllReduce()

@@ -85,7 +85,10 @@ class Word:
 _SAYS = {
     Ring: lambda ring: "ring" if ring.by == 1 else f"ring{ring.by:+d}",
     Step: lambda step: f"step{step.by:+d}" + (" wrapped" if step.wrap else ""),
-    Tree: lambda tree: "to the end" if tree.end else f"tree {'x'.join(map(str, tree.groups)) or 1}",
+    Tree: lambda tree: " ".join(
+        [f"tree {'x'.join(map(str, tree.groups)) or 1}"] * (not tree.end or bool(tree.groups))
+        + ["to the end"] * tree.end
+    ),
     int: lambda root: f"from {root}",
     type(None): lambda _: "any root",
 }

@@ -39,10 +39,11 @@ Groups = int | str | None
 
 @dataclass(frozen=True)
 class Part:
-    """A program that runs `times` times, one after the other."""
+    """A program that runs `times` times, one after the other; one that stands for others like it, not
+    always a whole number of times."""
 
     name: str
-    times: int
+    times: float
     time: Time
     compliance: Compliance
     dynamic_j: float

@@ -17,6 +17,7 @@ predicted.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -201,13 +202,25 @@ class Regions:
         """Layers of a middle region and of the larger end under the most even spread of bytes."""
         if regions == 1:
             return 0, self.layers
+        if regions <= self.ends:
+            return 0, -(-self.layers // self.ends)
+        middles = regions - self.ends
 
-        def laid(middle: int) -> tuple[int, int]:
-            end = max(0, math.ceil((self.layers - (regions - self.ends) * middle) / self.ends))
-            return middle if regions > self.ends else 0, end
+        def middle(end: int) -> int:
+            return max(0, -(-(self.layers - self.ends * end) // middles))
+
+        def ends_hold_more(end: int) -> bool:
+            return self._held(slots, end, 1) >= self._held(slots, middle(end), 0)
 
         def most(spread: tuple[int, int]) -> tuple[int, int, int]:
-            middle, end = spread
-            return max(self._held(slots, middle, 0), self._held(slots, end, 1))
+            return max(self._held(slots, spread[0], 0), self._held(slots, spread[1], 1))
 
-        return min((laid(m) for m in range(self.layers + 1)), key=most)
+        # the more layers an end has, the fewer a middle: the best is where they meet, or one before
+        meet = bisect_left(range(-(-self.layers // self.ends)), True, key=ends_hold_more)
+        middle_layers = min((middle(e) for e in (meet, max(0, meet - 1))), key=lambda m: most(
+            (m, self._end(m, middles))))  # fmt: skip
+        return middle_layers, self._end(middle_layers, middles)
+
+    def _end(self, middle: int, middles: int) -> int:
+        """Layers of the larger end beside so many middle regions of so many layers."""
+        return max(0, -(-(self.layers - middles * middle) // self.ends))

@@ -29,8 +29,8 @@ from waferllm.units import show_bytes
 class Placed:
     """The programs of a phase with the regions that hold the model; `slots` KV entries a row.
 
-    A prompt passes in `chunks`, each of which follows the one before through the regions; every chunk is
-    costed as the last, which attends to the whole prompt.
+    A prompt passes in `chunks`, each of which follows the one before through the regions and attends to
+    what is there by then: "layer" is the last chunk's, "layer of chunk 2" an early one's (`earlier`).
     """
 
     programs: Mapping[str, Program]
@@ -47,7 +47,7 @@ class Placed:
     def fits(self) -> bool:
         return self.needed is not None and self.needed <= self.regions.available
 
-    def times(self, cycles: Mapping[str, float]) -> dict[str, int]:
+    def times(self, cycles: Mapping[str, float]) -> dict[str, float]:
         """How often each program runs, one after the other, until the last chunk has passed.
 
         On the number of regions that is quickest by the `cycles` of each program: few for one chunk,
@@ -58,11 +58,18 @@ class Placed:
         made = [self._on(count, cycles) for count in range(least, most + 1)]
         return min(made, key=lambda times: sum(n * cycles[name] for name, n in times.items()))
 
-    def _on(self, count: int, cycles: Mapping[str, float]) -> dict[str, int]:
-        """On so many regions; what the slowest does is what each further chunk adds."""
-        made = {"embed": 1, "layer": self.regions.layers, "move": count - 1, "head": 1}
-        for name, times in self._slowest(count, cycles).items():
+    def _on(self, count: int, cycles: Mapping[str, float]) -> dict[str, float]:
+        """On so many regions; what the slowest does is what each earlier chunk adds."""
+        made = dict.fromkeys(self.programs, 0.0)
+        made |= {"embed": 1, "layer": self.regions.layers, "move": count - 1, "head": 1}
+        runs = {layer_name(n, self.chunks): times for n, times in earlier(self.chunks).items()}
+        mean = sum(times * cycles[name] for name, times in runs.items()) / max(1, self.chunks - 1)
+        slowest = self._slowest(count, {**cycles, "layer": mean})
+        layers = slowest.pop("layer")
+        for name, times in slowest.items():
             made[name] += (self.chunks - 1) * times
+        for name, times in runs.items():
+            made[name] += layers * times
         return made
 
     def _slowest(self, count: int, cycles: Mapping[str, float]) -> dict[str, int]:
@@ -110,6 +117,22 @@ class Placed:
         )  # fmt: skip
 
 
+def earlier(chunks: int) -> dict[int, float]:
+    """{chunk: times} whose layers take as long as those of all chunks but the last.
+
+    From the second chunk on, time grows linearly with what there is to attend to. The first counts as a
+    second, which takes a little more.
+    """
+    if chunks < 3:
+        return dict.fromkeys(range(1, chunks), 1.0)
+    return {2: (chunks + 1) / 2, chunks: (chunks - 3) / 2}
+
+
+def layer_name(chunk: int, chunks: int) -> str:
+    """What the layer of one of a prompt's chunks is called."""
+    return "layer" if chunk == chunks else f"layer of chunk {chunk}"
+
+
 def placed(
     config: ModelConfig,
     chip: Chip,
@@ -142,8 +165,14 @@ def placed(
     regions = Regions(chip, mesh, config.layers, config.tied, need)
     row = programs.chunk // mesh.rows * config.hidden if prefill else -(-config.hidden // mesh.rows)
     move = move_program(max(mesh.rows, mesh.cols), row, dtype)
-    order = {"embed": made["embed"], "layer": made["layer"], "move": move, "head": made["head"]}
-    return Placed(order, regions, slots, programs.chunks if prefill else 1)
+    chunks = programs.chunks if prefill else 1
+    others = {
+        layer_name(n, chunks): programs.prefill_layer(chunks=n)
+        for n in earlier(chunks)
+        if n < chunks
+    }
+    order = {"embed": made["embed"], **others, "layer": made["layer"]}
+    return Placed(order | {"move": move, "head": made["head"]}, regions, slots, chunks)
 
 
 @lru_cache(maxsize=4096)

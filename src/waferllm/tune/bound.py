@@ -1,15 +1,19 @@
-"""A time that no placement of a model on a chip beats: rates and the speed of messages alone.
+"""Times and energies that no placement of a model on a chip beats: rates and the speed of messages.
 
 prefill   all operations at the peak of the whole usable wafer
 decode    four products of a layer follow one another, and the output's: each on n cores takes
           its operations at full rate, and its result depends on all n cores. A core hears from
           at most 2 r (r + 1) + 1 cores within r hops, so that n cores lie within no less than r
           hops of the furthest. Of all n that hold the product's weights the best counts.
+a token   of many requests: their multiply-adds with weights at the peak of the whole usable wafer,
+          and the joules of these, with the static share of that time
 """
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from waferllm.plmr.energy import MAC, constant_power_j, static_j
 from waferllm.tune.options import Work
 
 
@@ -20,9 +24,38 @@ def light_cone_hops(cores: int) -> int:
 
 def prefill_bound_cycles(work: Work) -> float:
     """Multiply-adds of a prompt through all layers, over the wafer's peak."""
-    config, chip = work.config, work.chip
-    macs = config.layers * work.input_len * sum(_products(work))
-    return macs / (chip.cores_total * chip.macs_per_cycle[work.dtype])
+    macs = work.config.layers * work.input_len * sum(_products(work))
+    return macs / _peak_macs_per_cycle(work)
+
+
+def request_bound_cycles(work: Work) -> float:
+    """One request alone, from prompt to last token."""
+    return prefill_bound_cycles(work) + (work.output_len - 1) * decode_bound_cycles(work)
+
+
+@dataclass(frozen=True)
+class TokenBound:
+    """Of one output token, with its share of the prompt, where requests fill the wafer."""
+
+    seconds: float
+    activity_j: float
+    constant_power_j: float
+
+
+def token_bound(work: Work) -> TokenBound:
+    """Multiply-adds with the weights only: attention, additions and moves are given away."""
+    c, out = work.config, work.output_len
+    macs = c.layers * (work.input_len + out - 1) * sum(_products(work)) + out * c.vocab * c.hidden
+    seconds = macs / out / _peak_macs_per_cycle(work) / work.chip.clock_hz
+    return TokenBound(
+        seconds,
+        activity_j=macs / out * MAC.value + static_j(seconds, work.chip),
+        constant_power_j=constant_power_j(seconds, work.chip),
+    )
+
+
+def _peak_macs_per_cycle(work: Work) -> float:
+    return work.chip.cores_total * work.chip.macs_per_cycle[work.dtype]
 
 
 def decode_bound_cycles(work: Work) -> float:

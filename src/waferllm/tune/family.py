@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from waferllm.fabric import Tree, balanced_tree
+from waferllm.fabric import Tree
 from waferllm.kernels.gemv import AllReduce
 from waferllm.layout import Mesh
 from waferllm.plmr.overlap import Overlap
@@ -59,22 +59,26 @@ class Lines:
 @lru_cache(maxsize=4096)
 def tree_of(combine: AllReduce, cores: int) -> Tree:
     """The tree that an allreduce takes on a line."""
-    if combine.groups and combine.groups < cores:
-        return Tree((combine.groups,))
-    return balanced_tree(cores, combine.k)
+    return combine.tree(cores)
 
 
 class Family:
     """Readings of all programs `member(sizes)` that differ in `sizes` only.
 
-    `sampled` are the lines of the members that `member` makes.
+    `sampled` are the lines of the members that `member` makes. `count`, where there is one, is the size
+    of which a tile has as many copies: sequences side by side.
     """
 
     def __init__(
-        self, member: Callable[[Sizes], Program], names: tuple[str, ...], sampled: Lines
+        self,
+        member: Callable[[Sizes], Program],
+        names: tuple[str, ...],
+        sampled: Lines,
+        count: str | None = None,
     ) -> None:
-        self.names, self.sampled = names, sampled
-        samples = list(_samples(names))
+        self.names, self.sampled = (*names, *((count,) if count else ())), sampled
+        self.terms_of = _terms(names, count)
+        samples = _samples(self.names, len(self.terms_of) + SPARE)
         read = [read_holding(member(sizes)) for sizes in samples]
         forms = [_form(reading, held) for reading, held in read]
         if any(form != forms[0] for form in forms):
@@ -85,7 +89,7 @@ class Family:
         self._words: dict[Lines, list[list[Word]]] = {}
 
     def _monomials(self, sizes: Sizes) -> list[int]:
-        return [math.prod(sizes[n] for n in term) for term in _terms(self.names)]
+        return [math.prod(sizes[n] for n in term) for term in self.terms_of]
 
     def at(self, sizes: Sizes, lines: Lines) -> Reading:
         """The reading of the member with these sizes on these lines; `useful_share` is not read."""
@@ -159,15 +163,15 @@ def _leaves(reading: Reading, held: tuple[int, ...]) -> list[int]:
     return [*sizes, *(a.bytes_per_core for a in reading.arguments), *held]
 
 
-def _terms(names: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """1, every size, and every product of two: tiles have two sides."""
-    return [(), *((n,) for n in names), *itertools.combinations(names, 2)]
+def _terms(names: tuple[str, ...], count: str | None) -> list[tuple[str, ...]]:
+    """1, every size, and every product of two: tiles have two sides; all of them once more `count`."""
+    tile = [(), *((n,) for n in names), *itertools.combinations(names, 2)]
+    return tile + [(count, *term) for term in tile] if count else tile
 
 
-def _samples(names: tuple[str, ...]) -> list[dict[str, int]]:
-    """Members enough for every term and `SPARE` more; sizes even, and apart so that none are equal."""
+def _samples(names: tuple[str, ...], count: int) -> list[dict[str, int]]:
+    """So many members; sizes even, and apart so that none are equal."""
     rng = np.random.default_rng(0)
-    count = len(_terms(names)) + SPARE
     pools = {
         n: 2 * rng.choice(np.arange(5 + 40 * i, 40 + 40 * i), count, replace=False)
         for i, n in enumerate(names)

@@ -30,27 +30,27 @@ def decode_programs(
     )  # fmt: skip
 
 
-def read_decode(programs: ModelPrograms) -> dict[str, Reading]:
-    """The readings of embedding, layer and output: from families where there are any, else walked."""
+def read_decode(
+    programs: ModelPrograms, names: tuple[str, ...] = ("embed", "layer", "head")
+) -> dict[str, Reading]:
+    """Readings of embedding, layer and output: from families where there are any, else walked."""
     config, mesh, combine = programs.config, programs.mesh, programs.combine
     at = Placement(config, mesh)
     sizes = {
         "hidden": -(-config.hidden // mesh.rows), "ffn": -(-config.ffn // mesh.cols),
         "pairs": at.width // 2, "slots": programs.row_slots, "vocab": -(-config.vocab // mesh.cols),
+        "batch": programs.slots,
     }  # fmt: skip
     if (
         mesh.cols < config.kv_heads
-        or min(size for name, size in sizes.items() if name != "pairs") < 2
+        or min(size for name, size in sizes.items() if name not in ("pairs", "batch")) < 2
         or combine.algorithm != "meshgemv"
     ):
-        return walked(programs)
+        return {name: walked(programs, name) for name in names}
     lines = Lines(mesh, at.span, combine)
-    kind = (one_layer(config), programs.slots, str(jnp.dtype(programs.dtype)), at.span == 1)
-    found = {
-        "embed": family("embed", *kind),
-        "layer": family("layer", *kind, programs.kv),
-        "head": family("head", *kind),
-    }
+    kind = one_layer(config), str(jnp.dtype(programs.dtype)), at.span == 1
+    policy = {"layer": programs.kv}
+    found = {name: family(name, *kind, policy.get(name, "shift")) for name in names}
     return {name: one.at({n: sizes[n] for n in one.names}, lines) for name, one in found.items()}
 
 
@@ -59,27 +59,32 @@ def one_layer(config: ModelConfig) -> ModelConfig:
     return replace(config, name="", layers=1)
 
 
-def walked(programs: ModelPrograms) -> dict[str, Reading]:
-    """The same readings by walking every program."""
-    return {
-        "embed": read(programs.embed(programs.slots)),
-        "layer": read(programs.decode_layer()),
-        "head": read(programs.head()),
-    }
+def walked(programs: ModelPrograms, name: str) -> Reading:
+    """The same reading by walking the whole program."""
+    if name == "layer":
+        return read(programs.decode_layer())
+    return read(programs.embed(programs.slots) if name == "embed" else programs.head())
+
+
+def prefill_programs(
+    config: ModelConfig, mesh: Mesh, *, chunk: int, capacity: int, dtype: str
+) -> ModelPrograms:
+    """The programs of a prompt of `capacity` tokens in chunks."""
+    return ModelPrograms(config, mesh, chunk=chunk, capacity=capacity, dtype=jnp.dtype(dtype))
 
 
 @lru_cache(maxsize=1024)
-def read_prefill(
-    config: ModelConfig, mesh: Mesh, *, chunk: int, capacity: int, dtype: str
-) -> tuple[dict[str, Reading], ModelPrograms]:
-    """The readings of embedding, layer and output for chunks of a prompt, and their programs."""
-    programs = ModelPrograms(config, mesh, chunk=chunk, capacity=capacity, dtype=jnp.dtype(dtype))
-    readings = {
-        "embed": read(programs.embed(programs.chunk)),
-        "layer": read(programs.prefill_layer()),
-        "head": read(programs.head()),
-    }
-    return readings, programs
+def read_prefill(programs: ModelPrograms) -> dict[str, Reading]:
+    """The readings of embedding, layer and output for chunks of a prompt."""
+    embed = read_decode(replace(programs, slots=programs.chunk), ("embed",))
+    head = read_decode(programs, ("head",))
+    return embed | {"layer": read(programs.prefill_layer())} | head
+
+
+@lru_cache(maxsize=1024)
+def read_chunk(programs: ModelPrograms, chunk: int) -> Reading:
+    """The layer's reading for the `chunk`th chunk, which attends to those before it and itself."""
+    return read(programs.prefill_layer(chunks=chunk))
 
 
 _SIZES = {
@@ -90,9 +95,7 @@ _SIZES = {
 
 
 @lru_cache(maxsize=64)
-def family(
-    program: str, config: ModelConfig, batch: int, dtype: str, whole: bool, kv: str = "shift"
-) -> Family:
+def family(program: str, config: ModelConfig, dtype: str, whole: bool, kv: str) -> Family:
     """Of "embed", "layer" or "head"; `whole` heads lie on one column each."""
     span = 1 if whole else SPAN_SAMPLED
     mesh = Mesh(ROWS_SAMPLED, span * config.kv_heads)
@@ -108,10 +111,10 @@ def family(
         )
         tokens = tile["slots"] * (mesh.rows if kv == "shift" else 1)
         programs = decode_programs(
-            small, mesh, tokens=tokens, batch=batch, kv=kv, combine=AllReduce(), dtype=dtype
+            small, mesh, tokens=tokens, batch=tile["batch"], kv=kv, combine=AllReduce(), dtype=dtype
         )
         if program == "embed":
-            return programs.embed(batch)
+            return programs.embed(tile["batch"])
         return programs.head() if program == "head" else programs.decode_layer()
 
-    return Family(member, _SIZES[program], Lines(mesh, span, AllReduce()))
+    return Family(member, _SIZES[program], Lines(mesh, span, AllReduce()), count="batch")

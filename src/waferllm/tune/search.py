@@ -1,10 +1,11 @@
 """The search over placements: every pair of a prefill and a decode that fits, compared exactly.
 
 A request's time is the prefill's, the re-layout's and the decode's; only pairs meet, so that every
-pair is costed by adding arrays. Requests come in waves of as many as the decode holds at once.
+pair is costed by adding arrays. Phases that another beats whatever they are paired with are set aside
+first. Requests come in waves of as many as the decode holds at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from waferllm.models.registry import find_config
 from waferllm.plmr.energy import STATIC
 from waferllm.plmr.time import BelowFloorError
 from waferllm.reports.regions import regions_on
-from waferllm.tune.bound import decode_bound_cycles, prefill_bound_cycles
+from waferllm.tune.bound import request_bound_cycles, token_bound
+from waferllm.tune.front import front, undominated_decodes, undominated_prefills
 from waferllm.tune.options import Decode, Prefill, Work, decodes, prefills
 
 OBJECTIVES = ("latency", "throughput", "energy")
@@ -30,8 +32,14 @@ CUTS = range(1, 9)
 GRID_STEP = 30
 MOST_ASPECT = 2.0
 LEAST_SIDE = 48
-BATCHES = (1, 2, 4)
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+#: Reduction phases of balanced trees, those tried with roots at the end, too, and group sizes over
+#: the square root of a side.
+PHASES, AT_END, GROUPED = (2, 1, 3, 4, 6, 8), (2, 3), (0.5, 0.7, 1.4, 2.0)
 SHARES = (1, 2, 4)
+#: Sides of prefill grids that are not square: MeshGEMM takes as many steps as their multiple. Such
+#: grids are tried where their regions cover so much of the wafer; elsewhere squares do.
+RATIOS, COVERED = ((1, 2), (2, 1), (2, 3), (3, 2)), 0.95
 POLICIES = ("shift", "concat")
 Progress = Callable[[int, int], None]
 
@@ -117,13 +125,32 @@ def grids(chip: Chip) -> list[Mesh]:
     ]
 
 
-def trees(grid: Mesh) -> dict[str, AllReduce]:
-    """The trees tried: K = 1, 2, 3 balanced, and two phases of smaller and of larger groups."""
-    middle = grid.rows**0.5
-    groups = sorted({max(2, round(middle * scale)) for scale in (0.7, 1.4)})
-    return {f"K={k}": AllReduce(k=k) for k in (2, 1, 3)} | {
-        f"K=2, groups of {n}": AllReduce(groups=n) for n in groups
+def prefill_grids(chip: Chip) -> list[Mesh]:
+    """The squares of those grids, and rectangles of `RATIOS` whose longer side is one of theirs."""
+    squares = [grid for grid in grids(chip) if grid.rows == grid.cols]
+    longer = {
+        Mesh(n.rows * rows // max(rows, cols), n.rows * cols // max(rows, cols))
+        for rows, cols in RATIOS
+        for n in squares
+        if n.rows % max(rows, cols) == 0
     }
+    kept = [
+        g for g in longer
+        if min(g.rows, g.cols) >= LEAST_SIDE
+        and regions_on(chip, g) * g.cores >= COVERED * chip.cores_total
+    ]  # fmt: skip
+    return squares + sorted(kept, key=lambda g: (g.rows, g.cols))
+
+
+def trees(grid: Mesh) -> dict[str, AllReduce]:
+    """The trees tried: balanced, with roots in the middle or at the end, and two phases of groups."""
+    middle = grid.rows**0.5
+    groups = sorted({max(2, round(middle * scale)) for scale in GROUPED})
+    return (
+        {f"K={k}": AllReduce(k=k) for k in PHASES}
+        | {f"K={k}, roots at the end": AllReduce(k=k, end=True) for k in AT_END}
+        | {f"K=2, groups of {n}": AllReduce(groups=n) for n in groups}
+    )
 
 
 def _laid(work: Work, progress: Progress) -> tuple[list[Prefill], list[Decode], bool]:
@@ -144,18 +171,26 @@ def _laid(work: Work, progress: Progress) -> tuple[list[Prefill], list[Decode], 
 def _questions(
     work: Work, first: list[Prefill], then: list[Decode]
 ) -> Iterator[Callable[[], None]]:
-    """Middle-sized grids first, where both phases fit: a search cut short has something to keep.
-
-    Prefill takes squares only: MeshGEMM on another mesh takes as many steps as both sides' multiple.
-    """
-    for grid in sorted(grids(work.chip), key=lambda g: abs(g.cores - work.chip.cores_total // 8)):
+    """Middle-sized grids first, where both phases fit: a search cut short has something to keep."""
+    chip = work.chip
+    for_prefill = set(prefill_grids(chip))
+    every = {*grids(chip), *for_prefill}
+    for grid in sorted(every, key=lambda g: (abs(g.cores - chip.cores_total // 8), g.rows)):
         if not can_hold(work, grid):
             continue
-        if grid.rows == grid.cols:
+        if grid in for_prefill:
             yield lambda g=grid: first.extend(_shares(work, g))
         for kv in POLICIES:
-            for batch in BATCHES:
-                yield lambda g=grid, k=kv, b=batch: then.extend(decodes(work, g, trees(g), k, b))
+            yield lambda g=grid, k=kv: then.extend(_batches(work, g, k))
+
+
+def _batches(work: Work, grid: Mesh, kv: str) -> Iterator[Decode]:
+    """Batches of more and more requests, until they need too much."""
+    for batch in BATCHES:
+        made = list(decodes(work, grid, trees(grid), kv, batch))
+        if not made:
+            return
+        yield from made
 
 
 def can_hold(work: Work, grid: Mesh) -> bool:
@@ -179,7 +214,7 @@ def _shares(work: Work, grid: Mesh) -> Iterator[Prefill]:
 class _Pairs:
     """Every pair as arrays [prefills, decodes]."""
 
-    def __init__(self, work: Work, first: list[Prefill], then: list[Decode]) -> None:
+    def __init__(self, work: Work, first: Sequence[Prefill], then: Sequence[Decode]) -> None:
         self.work, self.first, self.then = work, first, then
         chip, out = work.chip, work.output_len
         hz, power = chip.clock_hz, chip.system_power_w
@@ -240,25 +275,45 @@ def _chosen(
         raise KeyboardInterrupt
     if not first or not then:
         raise CapacityError(_why_not(work, first))
-    pairs = _Pairs(work, first, then)
+    pairs = _Pairs(work, undominated_prefills(first), undominated_decodes(then))
     scores = pairs.scores(objective)
     order = np.argsort(scores, axis=None, kind="stable")[:top]
-    best = [tuple(int(n) for n in np.unravel_index(at, scores.shape)) for at in order]
-    bound = prefill_bound_cycles(work) + (work.output_len - 1) * decode_bound_cycles(work)
-    if work.chip.clock_hz * float(pairs.latency.min()) < bound:
-        raise BelowFloorError(
-            f"a placement of {work.config.name} takes less than the bound of {bound:.0f} cycles."
-        )
+    best = [pairs.placed(*_place(int(at), scores)) for at in order]
+    bound_s = request_bound_cycles(work) / work.chip.clock_hz
+    _check_floors(pairs, bound_s)
     return Tuned(
         work=work,
         objective=objective,
-        best=tuple(pairs.placed(*at) for at in best),
-        neighbours=tuple(_neighbours(pairs, scores, best[0])),
-        front=tuple(pairs.placed(*at) for at in _front(pairs)),
-        bound_latency_s=bound / work.chip.clock_hz,
-        placements=scores.size,
+        best=tuple(best),
+        neighbours=tuple(_neighbours(work, objective, best[0], first, then)),
+        front=tuple(
+            pairs.placed(*_place(at, scores))
+            for at in front(pairs.latency, pairs.rate, pairs.activity)
+        ),
+        bound_latency_s=bound_s,
+        placements=len(first) * len(then),
         interrupted=cut,
     )
+
+
+def _place(at: int, scores: np.ndarray) -> tuple[int, int]:
+    return at // scores.shape[1], at % scores.shape[1]
+
+
+def _check_floors(pairs: _Pairs, bound_s: float) -> None:
+    """Raises `BelowFloorError` for a placement better than physics allows: a mistake in this package."""
+    floor = token_bound(pairs.work)
+    for what, found, least in (
+        ("seconds for a request", pairs.latency, bound_s),
+        ("seconds for a token", 1 / pairs.rate, floor.seconds),
+        ("joules for a token by activity", pairs.activity, floor.activity_j),
+        ("joules for a token at constant power", pairs.constant, floor.constant_power_j),
+    ):
+        if float(found.min()) < least * (1 - 1e-9):
+            raise BelowFloorError(
+                f"a placement of {pairs.work.config.name} takes {found.min():.3g} {what}, below the "
+                f"floor of {least:.3g}."
+            )
 
 
 def _why_not(work: Work, first: list[Prefill]) -> str:
@@ -278,39 +333,23 @@ _DECODE_KEYS = ("grid", "tree", "kv", "batch", "regions", "in_flight")
 
 
 def _neighbours(
-    pairs: _Pairs, scores: np.ndarray, best: tuple[int, ...]
+    work: Work, objective: str, best: Placed, first: list[Prefill], then: list[Decode]
 ) -> Iterator[tuple[str, Placed]]:
     """For each choice the best placement that differs in it, and in what must follow."""
-    i, j = best
-    chosen = pairs.first[i], pairs.then[j]
+    pairs = _Pairs(work, first, [best.decode])
+    scores = pairs.scores(objective)[:, 0]
     for key in _PREFILL_KEYS:
-        others = [n for n, one in enumerate(pairs.first) if _other(one, chosen[0], key)]
+        others = [n for n, one in enumerate(first) if _other(one, best.prefill, key)]
         if others:
-            yield f"prefill {key}", pairs.placed(min(others, key=lambda n: scores[n, j]), j)
+            yield f"prefill {key}", pairs.placed(min(others, key=lambda n: scores[n]), 0)
+    pairs = _Pairs(work, [best.prefill], then)
+    scores = pairs.scores(objective)[0]
     for key in _DECODE_KEYS:
-        others = [n for n, one in enumerate(pairs.then) if _other(one, chosen[1], key)]
+        others = [n for n, one in enumerate(then) if _other(one, best.decode, key)]
         if others:
-            yield f"decode {key}", pairs.placed(i, min(others, key=lambda n: scores[i, n]))
+            yield f"decode {key}", pairs.placed(0, min(others, key=lambda n: scores[n]))
 
 
 def _other(one: Prefill | Decode, best: Prefill | Decode, key: str) -> bool:
     assert key in {f.name for f in fields(one)}
     return getattr(one, key) != getattr(best, key)
-
-
-def _front(pairs: _Pairs) -> list[tuple[int, int]]:
-    """Pairs that no other beats or equals in latency, throughput and energy at once.
-
-    In order of latency, a pair is on the front if none before it has both more throughput and
-    less energy.
-    """
-    order = np.lexsort((pairs.activity.ravel(), -pairs.rate.ravel(), pairs.latency.ravel()))
-    rate, energy = pairs.rate.ravel()[order], pairs.activity.ravel()[order]
-    best_rate = np.maximum.accumulate(np.concatenate(([-np.inf], rate)))[:-1]
-    best_energy = np.minimum.accumulate(np.concatenate(([np.inf], energy)))[:-1]
-    kept: list[int] = []
-    for n in np.flatnonzero((rate > best_rate) | (energy < best_energy)):
-        if not any(rate[k] >= rate[n] and energy[k] <= energy[n] for k in kept):
-            kept.append(int(n))
-    shape = pairs.latency.shape
-    return [(int(order[n]) // shape[1], int(order[n]) % shape[1]) for n in kept]

@@ -135,6 +135,8 @@ def _notes(made: Tuned) -> list[str]:
         "J/token: by activity / at constant power. Assumed for activity: "
         + "; ".join(f"{a.name} {a.value:g} {a.unit} ({a.source})" for a in ACTIVITY)
         + ".",
+        "A chunk of the prompt attends to what is there by then, a token of decode to the mean of its "
+        "request's contexts; memory is for the longest.",
         f"Between prefill and decode all weights and KV are laid out anew: "
         f"{made.best[0].relayout_s * 1e3:.1f} ms, in the request's time and not in TTFT.",
     ]
