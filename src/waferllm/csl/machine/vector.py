@@ -78,12 +78,11 @@ D_KIND, D_WORDS, D_RANK, D_EXTENT, D_STRIDE = (
 D_WRAP, D_WRAP_WORDS, D_QUEUE, D_COLOR, D_CONTROL = (
     D[n] for n in ("wrap_address", "wrap_words", "queue", "color", "control")
 )
-D_TRANSFORM, D_ADVANCE, D_INDEX, D_PRIORITY, D_SIMD, D_FIFO, D_ZERO = (
+D_TRANSFORM, D_ADVANCE, D_INDEX, D_PRIORITY, D_SIMD, D_FIFO = (
     D[n]
-    for n in (
-        "control_transform", "advance_switch", "index_offset", "priority", "simd", "fifo", "zero",
-    )  # fmt: skip
+    for n in ("control_transform", "advance_switch", "index_offset", "priority", "simd", "fifo")
 )
+D_ZERO = D["zero"]
 SECOND_SOURCE = 2  # of `.zero`
 P = {name: at for at, name in enumerate(OPTION_COLUMNS)}
 P_ASYNC, P_ACTIVATE, P_UNBLOCK_KIND, P_UNBLOCK = (
