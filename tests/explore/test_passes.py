@@ -251,6 +251,25 @@ def test_a_failed_chip_stops_its_replica_until_a_spare_takes_over() -> None:
     )
 
 
+def test_experts_that_lie_apart_fail_together() -> None:
+    often = ideal("h200x16").with_numbers({"tail.failures_per_year": 10})
+    never = often.with_numbers({"tail.failures_per_year": 0})
+    cut = {"dp": 16, "ep": 16, "batch": 8}
+    rates = [
+        ask(one, point(), "deepseek-v3", **cut)["figures"]["system_tokens_per_s"]
+        for one in (often, never)
+    ]
+    assert rates[0] / rates[1] == pytest.approx(1 / (1 + 16 * 10 * 24 / 8760))
+
+
+def test_sessions_that_wait_keep_their_own_text_and_no_copy_of_a_shared_one() -> None:
+    work = point(cached_tokens=10_000, waiting_sessions=2.0)
+    own = ask(_roomy(), work, "llama3-70b", batch=4)["held"]
+    assert own["waiting_hbm"] == pytest.approx(2 * 4 * 11_536 * KV_TOKEN)
+    shared = ask(_roomy(), work.with_(shared_cache=True), "llama3-70b", batch=4)["held"]
+    assert shared["waiting_hbm"] == pytest.approx(2 * 4 * 1536 * KV_TOKEN)
+
+
 def test_retrieval_reads_from_where_the_store_lies() -> None:
     work = point(store_gb=100, retrieved_mb=100)
     plain = ask(_roomy(), point(), "llama3-70b")["figures"]["ttft_s"]

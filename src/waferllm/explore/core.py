@@ -105,8 +105,9 @@ def _held(xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers) -> dic
     kept = full * cached * xp.where(w["shared"] > 0, 1.0, s["batch"])
     live = each * (own + kept * (1 - w["frozen"]))
     frozen = each * kept * w["frozen"]
+    waiting = w["waiting"] * each * (own + xp.where(w["shared"] > 0, 0.0, kept))
     return place(
-        xp, d, weights=weights, live=live, frozen=frozen, waiting=w["waiting"] * live,
+        xp, d, weights=weights, live=live, frozen=frozen, waiting=waiting,
         store=w["store_gb"] * GB / d["chip.count"], cool=s["cool_flash"],
     )  # fmt: skip
 
@@ -262,7 +263,8 @@ def _requests_per_s(
     prompts = s["prefill_chips"] / replica / busy_s
     answers = s["dp"] * s["batch"] / xp.maximum(w["output"] * token_s, 1e-30)
     both = xp.where(s["prefill_chips"] > 0, xp.minimum(prompts, answers), alone)
-    return both * availability(xp, d, replica)
+    # experts that lie apart stop with any of their chips
+    return both * availability(xp, d, xp.maximum(replica, s["ep"] * s["pp"]))
 
 
 def availability(xp: ModuleType, d: Numbers, replica: Array) -> Array:
@@ -315,33 +317,36 @@ def floor_s(xp: ModuleType, d: Numbers, m: Numbers, w: Numbers, s: Numbers) -> d
     """No token and no prompt can take less: bytes over all bandwidth, operations over all peak.
 
     Counts only weights that every pass reads, and the cache, against nameplate figures of all memories
-    of a replica (near-memory gain included); independent of placement, collectives and efficiencies.
+    of a replica, experts against those of all chips that they lie on (near-memory gain included);
+    independent of placement, collectives and efficiencies.
     """
-    chips = s["tp"] * s["pp"] * s["cp"]
+    replica = s["tp"] * s["pp"] * s["cp"]
+    wide = xp.maximum(replica, s["ep"] * s["pp"])
     speed = bandwidth_bytes_per_s(xp, d)
     gain = xp.maximum(d["pnm.gain"], 1.0)
-    bytes_per_s = chips * (speed["sram"] + gain * (speed["hbm"] + speed["ddr"]) + speed["hbf"])
-    _, full = peak_flops(xp, d, m)
-    flops_per_s = chips * (full + d["pnm.tflops"] * 1e12)
+    bytes_per_s = speed["sram"] + gain * (speed["hbm"] + speed["ddr"]) + speed["hbf"]
+    flops_per_s = peak_flops(xp, d, m)[1] + d["pnm.tflops"] * 1e12
     context = w["cached"] + w["prompt"] + w["output"] / 2
     layers = m["layers"] - m["windowed_layers"]
     kv = layers * context + m["windowed_layers"] * xp.minimum(context, m["window"])
-    requests = s["batch"]
-    always = m["dense_bytes"] + m["head_bytes"] + (
-        m["moe_layers"] * m["experts_per_token"] * m["expert_params"] * m["expert_bytes_per_param"]
-    )  # fmt: skip
-    active = m["dense_params"] + m["moe_layers"] * m["experts_per_token"] * m["expert_params"]
-    step = xp.maximum(
-        (always + xp.minimum(requests, 1.0) * kv * m["kv_layer_bytes"]) / bytes_per_s,
-        2 * active / flops_per_s,
+    drawn = m["moe_layers"] * m["experts_per_token"] * m["expert_params"]
+
+    def floor(tokens: Array, cache_bytes: Array) -> Array:
+        """Of one pass: the longest of four things that none can do without."""
+        dense = m["dense_bytes"] + m["head_bytes"] + cache_bytes
+        read = dense / replica + drawn * m["expert_bytes_per_param"] / wide
+        done = 2 * tokens * (m["dense_params"] / replica + drawn / wide)
+        return xp.maximum(read / bytes_per_s, done / flops_per_s)
+
+    step = floor(1.0, xp.minimum(s["batch"], 1.0) * kv * m["kv_layer_bytes"])
+    prompt = xp.maximum(w["steps"], 1.0) * floor(w["prompt"], 0.0)
+    most = s["dp"] * xp.minimum(
+        replica * flops_per_s / (2 * (m["dense_params"] + drawn)), s["batch"] / step
     )
-    times = xp.maximum(w["steps"], 1.0)
-    prompt = times * xp.maximum(always / bytes_per_s, 2 * active * w["prompt"] / flops_per_s)
-    batch_rate = s["dp"] * xp.minimum(flops_per_s / (2 * active), requests / step)
     return {
         "tpot_s": xp.where(w["steps"] > 0, prompt / w["output"], step),
         "ttft_s": prompt,
-        "tokens_per_s_most": batch_rate,
+        "tokens_per_s_most": most,
     }
 
 
