@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from waferllm import explore
-from waferllm.errors import InputError
+from waferllm.errors import CapacityError, InputError
 from waferllm.explore import batch
 from waferllm.explore.batch import compiled, evaluate_many
 from waferllm.explore.evaluating import inputs, numpy_evaluate
@@ -76,6 +76,19 @@ def test_designs_that_cannot_be_are_refused() -> None:
     ):
         with pytest.raises(InputError, match=says):
             evaluate_many("h100x8", "chat", designs, model=MODEL)
+
+
+def test_sensitivities_of_what_cannot_be_are_refused() -> None:
+    for system, cut, metric, error, says in (
+        ("h100", {}, "tpot_s", CapacityError, "weights lack"),
+        ("wse3x1", {}, "tpot_s", InputError, "wafers have no sensitivities"),
+        ("h100x8", {"tp": 8}, "tpott_s", InputError, "Did you mean tpot_s"),
+        ("tpu-v5px8", {"tp": 8}, "usd_per_mtok", InputError, "no purchase price was found"),
+    ):
+        with pytest.raises(error, match=says):
+            explore.sensitivity(system, "chat", explore.Sharding(**cut), model=MODEL, metric=metric)
+    with pytest.raises(InputError, match="wafers are placed by"):
+        evaluate_many("wse3x1", "chat", {"batch": [1.0]}, model=MODEL)
 
 
 def test_derivatives_are_those_of_small_steps() -> None:

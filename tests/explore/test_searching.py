@@ -98,6 +98,7 @@ def test_shardings_that_cannot_be_are_refused() -> None:
     for cut, says in (
         ({"tp": 16}, "takes 16 chips; there are 8"),
         ({"ep": 8}, "has no experts"),
+        ({"tp": 3}, "does not divide llama3-70b's hidden size of 8192"),
         ({"tp": 2, "prefill_chips": 3}, "multiple of the 2"),
     ):
         with pytest.raises(InputError, match=says):

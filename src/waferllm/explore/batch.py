@@ -68,6 +68,8 @@ def evaluate_many(
     """
     found = named_system(system) if isinstance(system, str) else system
     work = find_workload(workload)
+    if found.wafer:
+        raise InputError(f"{found.name}: wafers are placed by explore.search, one by one.")
     arrays = _arrays(designs)
     counted = {k: float(np.max(v)) for k, v in arrays.items() if k.endswith((".stacks", ".gain"))}
     d, m, w = inputs(found.with_numbers(counted), find_shape(model), work)

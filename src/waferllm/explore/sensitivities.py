@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from waferllm.chip.facts import nearest
-from waferllm.errors import InputError
+from waferllm.errors import CapacityError, InputError
 from waferllm.explore import core
-from waferllm.explore.evaluating import inputs, numpy_evaluate
+from waferllm.explore.evaluating import homeless, inputs, numpy_evaluate
 from waferllm.explore.numbers import SHARES
 from waferllm.explore.shapes import Shape, find_shape
 from waferllm.explore.sharding import Sharding
@@ -60,16 +60,22 @@ def sensitivity(
 
     Without `exact`, elasticities are those of the two steps, and JAX need not compile (seconds).
 
-    Raises InputError for an unknown metric, a change outside 0 to 1, or a figure that is missing.
+    Raises InputError for an unknown metric, a change outside 0 to 1, or a figure that is missing, and
+    CapacityError where memory does not hold the design.
     """
     found = named_system(system) if isinstance(system, str) else system
     shape, work = find_shape(model), find_workload(workload)
+    if found.wafer:
+        raise InputError(f"{found.name}: wafers have no sensitivities here; vary the chip's facts.")
     check_sharding(sharding, shape, found.chips)
     if not 0 < change < 1:
         raise InputError(f"change = {change}: expected a share between 0 and 1, such as 0.1.")
     d, m, w = inputs(found, shape, work)
     s = sharding.values()
-    known = numpy_evaluate(d, m, w, s)["figures"]
+    made = numpy_evaluate(d, m, w, s)
+    if problem := homeless(made):
+        raise CapacityError(f"{shape.name} on {found.name}, {sharding}: {problem}")
+    known = made["figures"]
     if metric not in known:
         raise InputError(f"Unknown figure {metric!r}. {nearest(metric, known)}")
     if isnan(float(known[metric])):
@@ -80,12 +86,12 @@ def sensitivity(
         slopes = _slopes(d, m, w, s, keys, metric)
     else:
         slopes = {key: (high - low) / (2 * change) for key, (low, high) in steps.items()}
-    made = [
+    moving = [
         Sensitivity(key, slopes[key], change, *steps[key])
         for key in keys
         if slopes[key] or any(steps[key])
     ]
-    return tuple(sorted(made, key=lambda one: -max(abs(one.when_lower), abs(one.when_higher))))
+    return tuple(sorted(moving, key=lambda one: -max(abs(one.when_lower), abs(one.when_higher))))
 
 
 def _gone(system: System) -> str:

@@ -69,6 +69,11 @@ def check(sharding: Sharding, shape: Shape, chips: int) -> None:
     """Raises InputError in one sentence where a model or system cannot be cut so."""
     if sharding.chips > chips:
         raise InputError(f"sharding {sharding} takes {sharding.chips} chips; there are {chips}.")
+    if shape.hidden % sharding.tp:
+        raise InputError(
+            f"tp = {sharding.tp} does not divide {shape.name}'s hidden size of {shape.hidden}; "
+            "take a power of two."
+        )
     if sharding.pp > shape.layers:
         raise InputError(f"pp = {sharding.pp}: {shape.name} has only {shape.layers} layers.")
     if sharding.ep > 1:
