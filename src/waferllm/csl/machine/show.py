@@ -21,6 +21,7 @@ CAUSES = {
 LINKS = {EAST: "east", WEST: "west", SOUTH: "south", NORTH: "north"}
 WIDTH_IN, HEIGHT_IN, DPI = 11.0, 4.2, 130
 LONG = 4  # a rectangle longer than this is stretched, or it would be a line
+LEAST_PERCENT = 0.1  # the scale of a map ends at its largest value, or here
 
 
 def summary(machine: Machine) -> list[str]:
@@ -80,16 +81,17 @@ def _write(machine: Machine, path: Path, maps: dict[str, np.ndarray], title: str
     figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
     FigureCanvasAgg(figure)
     axes: Sequence[Any] = figure.subplots(1, len(maps))
+    most = max(LEAST_PERCENT, *(float(values.max()) for values in maps.values()))  # one scale for all
     for axis, (name, values) in zip(axes, maps.items(), strict=True):
-        _draw(figure, axis, values.reshape(machine.image.height, machine.image.width), name)
+        _draw(figure, axis, values.reshape(machine.image.height, machine.image.width), name, most)
     figure.suptitle(f"{title}: {machine.cycle:,} cycles, {_source(machine)}", fontsize=10)
     figure.savefig(path, dpi=DPI)
 
 
-def _draw(figure: Any, axis: "Axes", values: np.ndarray, name: str) -> None:
+def _draw(figure: Any, axis: "Axes", values: np.ndarray, name: str, most: float) -> None:
     square = max(values.shape) <= LONG * min(values.shape)
     aspect = "equal" if square else "auto"
-    image = axis.imshow(values, vmin=0, vmax=100, cmap="viridis", aspect=aspect)
+    image = axis.imshow(values, vmin=0, vmax=most, cmap="viridis", aspect=aspect)
     axis.set_title(name, fontsize=9)
     axis.set_xlabel("x")
     axis.set_ylabel("y")
