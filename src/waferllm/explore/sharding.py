@@ -72,7 +72,7 @@ def check(sharding: Sharding, shape: Shape, chips: int) -> None:
     if shape.hidden % sharding.tp:
         raise InputError(
             f"tp = {sharding.tp} does not divide {shape.name}'s hidden size of {shape.hidden}; "
-            "take a power of two."
+            "choose a divisor of it."
         )
     if sharding.pp > shape.layers:
         raise InputError(f"pp = {sharding.pp}: {shape.name} has only {shape.layers} layers.")
