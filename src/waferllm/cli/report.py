@@ -17,10 +17,11 @@ def report(
     from waferllm.errors import InputError
     from waferllm.reports.book import sheets
     from waferllm.reports.publish import stale, write
+    from waferllm.tune.book import whole_sheets
 
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: expected a folder, this is a file.")
-    found = list(sheets())
+    found = [*sheets(), *whole_sheets()]
     if not check:
         write(out, found)
         typer.echo(f"wrote {len(found)} tables and their figures: {out / 'results.md'}")

@@ -1,4 +1,4 @@
-"""`report`: every table of docs/results as data, and the page that shows them.
+"""`report`: tables of docs/results as data; `tune.book` adds those of whole models.
 
 A `Sheet` is one table: its rows are computed here from programs, and each column says whose figures
 it holds. Figures are drawn from the same rows (`figures`), so that data and picture cannot differ.
@@ -16,7 +16,7 @@ from waferllm.plmr import check
 from waferllm.plmr.costing import reading_of
 from waferllm.plmr.time import CAUSES, time
 from waferllm.reports.algorithms import GEMMS, GEMVS
-from waferllm.reports.compare import GPU_MODEL, GPU_TABLE, PREDICTED, compare
+from waferllm.reports.compare import GPU_MODEL, GPU_TABLE
 from waferllm.reports.plan import plan
 from waferllm.reports.predict import predict_gemm, predict_gemv
 from waferllm.reports.timed import gemm_program, gemv_program
@@ -27,9 +27,10 @@ SIDES = (180, 240, 300, 360, 420, 480, 540, 600, 660, 720)
 PREFILL_SIDES, DECODE_SIDES = (480, 600, 720), (420, 540, 660)
 GEMM_LENGTH, GEMV_LENGTH = 4320, 8640
 TOKENS = 4096
-#: A100s that draw as much as one WSE-2: what the energy ratios of WaferLLM (OSDI'25) follow.
-GPUS_PER_WAFER = 37.5
 MODELS = ("llama3-8b", "llama2-13b")
+CAPACITIES = (
+    ("llama3-8b", 360), ("mistral-7b", 360), ("qwen2-7b", 360), ("qwen3-8b", 360), ("llama2-13b", 375),
+)  # fmt: skip
 SYSTEMS = ("waferllm", "t10", "ladder", "megatron")
 
 Value = str | float | int
@@ -48,7 +49,7 @@ class Sheet:
 
 
 def sheets() -> Iterator[Sheet]:
-    """Every table, in the order of the page."""
+    """These tables, in the order of the page."""
     yield _products("gemm", f"{GEMM_LENGTH} x {GEMM_LENGTH} x {GEMM_LENGTH} product", tuple(GEMMS))
     yield _products(
         "gemv", f"{GEMV_LENGTH} vector by {GEMV_LENGTH} x {GEMV_LENGTH} matrix", tuple(GEMVS)
@@ -57,8 +58,6 @@ def sheets() -> Iterator[Sheet]:
         for model in MODELS:
             yield _rates(phase, model)
     yield _capacity()
-    yield _end_to_end()
-    yield _energy()
     for phase in ("prefill", "decode"):
         yield _breakdown(phase)
     yield _compliance()
@@ -121,7 +120,7 @@ def _known(system: str, phase: str, side: int, model: str) -> Value:
 
 def _capacity() -> Sheet:
     rows = []
-    for model, side in (("llama3-8b", 360), ("llama2-13b", 375)):
+    for model, side in CAPACITIES:
         made = plan(model, CHIP, f"{side}x{side}", f"{side}x{side}")
         rows.append(
             (model, f"{side}x{side}", made.kv_capacity["concat"], made.kv_capacity["shift"])
@@ -130,46 +129,6 @@ def _capacity() -> Sheet:
         "kv_capacity", f"KV capacity by cache policy, {CHIP}",
         "Tokens of one sequence, predicted by `plan` with true heads and padding. 0: the model does not fit.",
         ("model", "decode grid", "concat (predicted)", "shift (predicted)"), tuple(rows), "grouped",
-    )  # fmt: skip
-
-
-def _end_to_end() -> Sheet:
-    rows = []
-    for tokens_in, tokens_out in ((2048, 128), (2048, 2048), (4096, 128), (4096, 4096)):
-        made = compare("llama3-8b", CHIP, input_len=tokens_in, output_len=tokens_out)
-        chosen = [
-            one for one in made.systems if one.seconds is not None and not one.name.startswith(" ")
-        ]
-        rows += [
-            (one.name.split(" (")[0], f"{tokens_in}/{tokens_out}", round(one.seconds or 0.0, 4))
-            for one in chosen
-        ]
-    return Sheet(
-        "end_to_end", f"llama3-8b end to end, one request, {CHIP}",
-        "Seconds predicted: prefill on 600x600, decode on 360x360 at the mean context; without "
-        "embedding, output and the moves between regions.",
-        ("system", "tokens in/out", "seconds (predicted)"), tuple(rows), "clusters",
-    )  # fmt: skip
-
-
-def _energy() -> Sheet:
-    """Both systems at constant power: energy goes as power times time, so 37.5 GPUs to a wafer."""
-    made = compare(GPU_MODEL, CHIP, input_len=TOKENS, output_len=TOKENS)
-    wafer = next(one for one in made.systems if one.origin == PREDICTED)
-    gpus = next(one for one in published() if one["name"] == GPU_TABLE)["rows"]
-    rows = []
-    for phase in ("prefill", "decode"):
-        rate = getattr(wafer, f"{phase}_tokens_per_s")
-        for row in gpus:
-            speedup = rate / row[f"{phase}_tokens_per_s"]
-            ratio = speedup * row["gpus"] / GPUS_PER_WAFER
-            rows.append((phase, f"{row['gpus']} A100", round(speedup, 2), round(ratio, 3)))
-    return Sheet(
-        "energy", f"Energy of SGLang on GPUs over WaferLLM on {CHIP}: {GPU_MODEL}",
-        "At constant power: speedup x GPUs / 37.5 (the paper's model: a wafer draws as much as 37.5 "
-        "A100). WaferLLM's rate is predicted (prefill 600x600, decode 360x360), SGLang's published.",
-        ("phase", "GPUs", "speedup of the wafer (predicted)", "energy ratio (predicted)"),
-        tuple(rows), "grouped",
     )  # fmt: skip
 
 

@@ -40,6 +40,10 @@ def _lines(axes: "Axes", sheet: Sheet) -> None:
             [_f(r[1]) for r in rows], [_f(r[2]) for r in rows], "o-", color=colour, label=name
         )
     axes.set(yscale="log", xlabel="side of the grid, cores", ylabel=sheet.columns[2])
+    axes.yaxis.set_major_formatter(lambda value, _: _short(value))
+    low, high = axes.get_ylim()
+    if high < 20 * low:  # hardly a power of ten: name what is between, too
+        axes.yaxis.set_minor_formatter(lambda value, _: _short(value))
     axes.grid(visible=True, alpha=0.3)
     axes.legend(frameon=False)
 
@@ -47,7 +51,8 @@ def _lines(axes: "Axes", sheet: Sheet) -> None:
 def _bars(axes: "Axes", sheet: Sheet) -> None:
     """Predicted beside published, one pair for each system and number of cores."""
     names = [f"{row[0]} {row[1]}" for row in sheet.rows]
-    for column, shift, colour in ((2, -0.2, COLOURS[0]), (3, 0.2, COLOURS[1])):
+    beside = 0.2 if any(row[3] != "" for row in sheet.rows) else 0.0
+    for column, shift, colour in ((2, -beside, COLOURS[0]), (3, beside, COLOURS[1])):
         at = [i for i, row in enumerate(sheet.rows) if row[column] != ""]
         values = [_f(sheet.rows[i][column]) for i in at]
         if values:
@@ -66,28 +71,33 @@ def _bars(axes: "Axes", sheet: Sheet) -> None:
 def _grouped(axes: "Axes", sheet: Sheet) -> None:
     """A bar for each value column, side by side for each row."""
     names = [f"{row[0]}\n{row[1]}" for row in sheet.rows]
+    count = len(sheet.columns) - 2
     for k, column in enumerate(sheet.columns[2:]):
         values = [_f(row[2 + k]) for row in sheet.rows]
-        bars = axes.bar(
-            [i + 0.4 * k - 0.2 for i in range(len(names))],
-            values,
-            0.38,
-            color=COLOURS[k],
-            label=column,
+        at = [i + 0.8 / count * (k - (count - 1) / 2) for i in range(len(names))]
+        bars = axes.bar(at, values, 0.76 / count, color=COLOURS[k], label=column)
+        axes.bar_label(
+            bars,
+            [_short(v) if count < 3 else f"{v:.2g}" for v in values],
+            fontsize=8 if count < 3 else 7,
         )
-        axes.bar_label(bars, [_short(v) for v in values], fontsize=8)
     axes.set_xticks(range(len(names)), names)
-    axes.set(yscale="symlog", ylabel="tokens" if "KV" in sheet.title else "times")
-    axes.set_ylim(0, 10 * max(_f(v) for row in sheet.rows for v in row[2:]))
-    axes.legend(frameon=False)
+    every = [_f(v) for row in sheet.rows for v in row[2:]]
+    if min(every) > 0:
+        axes.axhline(1, color="#6B6B6B", lw=0.8)
+        axes.set(yscale="log", ylabel="times", ylim=(min(every) / 2, 30 * max(every)))
+    else:
+        axes.set(yscale="symlog", ylabel="tokens", ylim=(0, 10 * max(every)))
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
 
 
 def _clusters(axes: "Axes", sheet: Sheet) -> None:
     systems, groups = _first(sheet), list(dict.fromkeys(row[1] for row in sheet.rows))
     for k, (system, colour) in enumerate(zip(systems, COLOURS, strict=False)):
         values = [_f(row[2]) for row in sheet.rows if row[0] == system]
-        at = [i + 0.2 * (k - (len(systems) - 1) / 2) for i in range(len(groups))]
-        bars = axes.bar(at, values, 0.19, color=colour, label=system)
+        width = 0.85 / len(systems)
+        at = [i + width * (k - (len(systems) - 1) / 2) for i in range(len(groups))]
+        bars = axes.bar(at, values, 0.95 * width, color=colour, label=system)
         axes.bar_label(bars, [_short(v) for v in values], fontsize=7)
     axes.set_xticks(range(len(groups)), [str(g) for g in groups])
     axes.set(yscale="log", xlabel=sheet.columns[1], ylabel=sheet.columns[2])
