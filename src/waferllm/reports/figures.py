@@ -79,7 +79,7 @@ def _grouped(axes: "Axes", sheet: Sheet) -> None:
         axes.bar_label(
             bars,
             [_short(v) if count < 3 else f"{v:.2g}" for v in values],
-            fontsize=8 if count < 3 else 7,
+            fontsize=8 if count < 3 else 6,
         )
     axes.set_xticks(range(len(names)), names)
     every = [_f(v) for row in sheet.rows for v in row[2:]]
