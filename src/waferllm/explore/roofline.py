@@ -91,8 +91,9 @@ def roofline(
 
 
 def _widest(shape: Shape, chips: int) -> int:
-    """The most chips, of those there are, that cut the hidden dimension evenly."""
-    return max(n for n in range(1, chips + 1) if shape.hidden % n == 0)
+    """The most chips, of those there are, that cut the hidden dimension and the heads evenly."""
+    counts = range(1, chips + 1)
+    return max(n for n in counts if shape.hidden % n == shape.heads % n == 0)
 
 
 def _fitting(

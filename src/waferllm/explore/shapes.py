@@ -41,6 +41,7 @@ class Shape:
     name: str
     layers: int
     hidden: int
+    heads: int
     vocab: int
     dense_params: int
     head_params: int
@@ -96,6 +97,7 @@ def _dense(config: ModelConfig) -> Shape:
         name=config.name,
         layers=config.layers,
         hidden=config.hidden,
+        heads=config.heads,
         vocab=config.vocab,
         dense_params=config.layers * config.parameters_per_layer + config.hidden,
         head_params=table,
@@ -170,6 +172,7 @@ def _experts(fields: Fields, name: str) -> Shape:
         name=name,
         layers=layers,
         hidden=hidden,
+        heads=fields.integer("num_attention_heads"),
         vocab=vocab,
         dense_params=dense,
         head_params=table,

@@ -69,11 +69,12 @@ def check(sharding: Sharding, shape: Shape, chips: int) -> None:
     """Raises InputError in one sentence where a model or system cannot be cut so."""
     if sharding.chips > chips:
         raise InputError(f"sharding {sharding} takes {sharding.chips} chips; there are {chips}.")
-    if shape.hidden % sharding.tp:
-        raise InputError(
-            f"tp = {sharding.tp} does not divide {shape.name}'s hidden size of {shape.hidden}; "
-            "choose a divisor of it."
-        )
+    for what, count in (("hidden size", shape.hidden), ("attention heads", shape.heads)):
+        if count % sharding.tp:
+            raise InputError(
+                f"tp = {sharding.tp} does not divide the {count} of {shape.name}'s {what}; "
+                "choose a divisor of it."
+            )
     if sharding.pp > shape.layers:
         raise InputError(f"pp = {sharding.pp}: {shape.name} has only {shape.layers} layers.")
     if sharding.ep > 1:
@@ -106,7 +107,7 @@ def _cuts(shape: Shape, chips: int) -> Iterator[tuple[int, int, int, int, int]]:
     """(tp, pp, cp, used, prefill) for all chips, or for the largest count that divides well."""
     for used in {chips, 1 << (chips.bit_length() - 1)}:
         for tp in _divisors(used):
-            if tp > 64 or shape.hidden % tp:
+            if tp > 64 or shape.hidden % tp or shape.heads % tp:
                 continue
             for pp in _divisors(used // tp):
                 if pp > shape.layers:
