@@ -3,9 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.csl.support import PROGRAMS, lowered
+from tests.csl.support import PROGRAMS, MemoryFiles, lowered
 from tests.csl.test_fuzz import PIECES, points_at_text
 from waferllm.csl import types as t
+from waferllm.csl.compile import evaluate_layout
 from waferllm.csl.diagnostics import CslError
 from waferllm.csl.values import Value, integer, struct_of
 
@@ -44,7 +45,9 @@ NUMERIC = ["+", "-", "*", "/"]
 NAMES = """as bitcast ptrcast type_of is_same_type zeros constants range field has_field concat_structs
 get_int get_color get_local_task_id get_dsd increment_dsd_offset set_dsd_length set_dsd_base_addr
 set_dsd_stride load_to_dsr fmovs fmacs mov16 add16 mov32 fadds map activate block unblock assert
-get_config set_config queue_flush set_active_prng set_fifo_read_length is_comptime nonsense""".split()
+get_config set_config queue_flush set_active_prng set_fifo_read_length is_comptime nonsense
+get_xdsr get_sr load_to_dsr_xdsr load_to_dsr_xdsr_sr import_comptime_value range_start get_data_task_id
+get_ut_id has_exported_tensors set_empty_queue_handler strcat get_array""".split()
 # <i> stands for an integer, <f> for a float, <b> for a bool, <d> for a DSD, <> for anything.
 STATEMENTS = """<>; _=<>; g=<i>; g+=<i>; l=<i>; b[<i>]=<i>; where[1]=<i>; held=<>; held.q=<f>; (&l).*=<i>;
 {const~v=<>;_=v;} {var~v=<f>;v=<f>;} {var~v:i16=<i>;v+=1;} if(<b>){g=<i>;}else{g=<i>;}
@@ -120,22 +123,49 @@ def test_any_function_is_lowered_or_refused(body: str) -> None:
     _lowered_or_refused(BEFORE + frame)
 
 
-PROGRAMS_OF_PES = ["math_pe", "values_pe", "trace_pe", "dsd_ops_pe", "collectives_pe", "place_pe"]
-PARAMS = {"memcpy_params": struct_of({}), "size": integer(8, t.U16)}
+GIVEN = {"memcpy_params": struct_of({}), "size": integer(8, t.U16)}
+CODES = {
+    **dict.fromkeys(
+        ("math_pe", "values_pe", "trace_pe", "dsd_ops_pe", "collectives_pe", "place_pe"), GIVEN
+    ),
+    **{name: {} for name in ("vectors", "descriptors", "library", "tasks", "routes")},
+}
+SIDES = {"width": integer(3), "height": integer(2)}
+LAYOUTS = {
+    "grid": {**SIDES, "program": integer(1)},
+    "stream": {**SIDES, "size": integer(4)},
+    "ring": {"width": integer(4)},
+    "tasks": {},
+    "routes": {},
+}
 
 
 @st.composite
-def mangled(draw: st.DrawFn) -> str:
-    """A program of ours with small cuts and strange pieces."""
-    text = (PROGRAMS / f"{draw(st.sampled_from(PROGRAMS_OF_PES))}.csl").read_text()
+def mangled(draw: st.DrawFn, names: list[str]) -> tuple[str, str]:
+    """The name of a program of ours, and its text with small cuts and strange pieces."""
+    name = draw(st.sampled_from(names))
+    text = (PROGRAMS / f"{name}.csl").read_text()
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(text)))
         to = draw(st.integers(at, min(len(text), at + 8)))
         text = text[:at] + draw(st.sampled_from([*PIECES, ""])) + text[to:]
-    return text
+    return name, text
 
 
-@given(mangled())
-@settings(max_examples=20)
-def test_a_mangled_program_is_lowered_or_refused(text: str) -> None:
-    _lowered_or_refused(text, **PARAMS)
+@given(mangled(list(CODES)))
+@settings(max_examples=40)
+def test_a_mangled_program_is_lowered_or_refused(program: tuple[str, str]) -> None:
+    name, text = program
+    _lowered_or_refused(text, **CODES[name])
+
+
+@given(mangled(list(LAYOUTS)))
+@settings(max_examples=60)
+def test_a_mangled_layout_is_evaluated_or_refused(program: tuple[str, str]) -> None:
+    name, text = program
+    path = PROGRAMS / "mangled.csl"  # beside the code that it names
+    files = MemoryFiles({str(path): text})
+    try:
+        evaluate_layout(path, LAYOUTS[name], files=files, loop_budget=20_000)
+    except CslError as error:
+        points_at_text(error)
