@@ -77,3 +77,10 @@ def test_results_are_kept_between_calls(checkout: Path, tmp_path: Path) -> None:
     first = conform.conform(checkout, only="runs", state=state)
     (checkout / "runs" / "commands_wse2.sh").write_text("exit 1")
     assert conform.conform(checkout, only="runs", state=state) == first
+
+
+def test_a_section_is_replaced_or_added() -> None:
+    text = "# Title\n\nWords.\n\n## one\n\nold\n\n## two\n\nkept\n"
+    assert conform.with_section(text, "## one\n\nnew\n") == text.replace("old", "new")
+    assert conform.with_section(text, "## three\n\nnew\n") == f"{text}\n## three\n\nnew\n"
+    assert conform.with_section("", "## three\n") == "## three\n"

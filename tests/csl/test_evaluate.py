@@ -67,6 +67,7 @@ def test_division_goes_toward_zero_and_the_remainder_keeps_the_dividend_s_sign(
         ("@is_arch(\"wse2\") and !@is_arch(\"wse3\")", True),
         ("@is_same_type(@fp16(), f16)", True),
         ("EAST != WEST and EAST == EAST", True),
+        ("@type_of(@as(i16, 1)) == i16 and [2]f16 != [3]f16", True),
     ],
 )  # fmt: skip
 def test_an_expression_has_the_documented_value(text: str, expected: object) -> None:
@@ -238,6 +239,7 @@ def test_the_target_decides_what_identifiers_exist() -> None:
         ("@concat_structs(.{ .a = 1 }, .{ .a = 2 })", "", "both structs have a field 'a'"),
         ("p { .x = 1 }", "const p = struct { x: i16, y: i16 };", "field 'y' is missing"),
         ("[]i16", "", "unsupported: the slice type []T is not implemented"),
+        ("@as(u3, 1)", "", "unsupported: the type u3 is not implemented"),
         ("@zeros([1000000, 1000000]i16)", "", "at most"),
         ("blk: { break :other 1; }", "", "outside of what it leaves"),
         ("switch (@as(i16, 4)) { 1 => 2 }", "", "no case covers 4"),

@@ -90,7 +90,13 @@ def run(
 def conform(
     checkout: Annotated[Path, typer.Argument(help="A checkout with command files.")],
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Scripts at a time.")] = 1,
-    out: Annotated[Path | None, typer.Option("--out", help="Markdown file for the table.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Markdown file; a section of the same title is replaced."),
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option("--title", help="Of the section; the folder's name if left out.")
+    ] = None,
     only: Annotated[
         str, typer.Option("--only", help="Part of a script's path; * and ? match.")
     ] = "*",
@@ -112,9 +118,10 @@ def conform(
     results = work.conform(
         checkout.resolve(), jobs=jobs, only=only, timeout_s=timeout, state=resume, progress=show
     )
-    text = work.table(checkout.resolve().name, results)
+    text = work.table(title or checkout.resolve().name, results)
     if out is not None:
-        out.write_text(text)
+        before = out.read_text(encoding="utf-8") if out.exists() else ""
+        out.write_text(work.with_section(before, text), encoding="utf-8")
     typer.echo(text.splitlines()[2])
     if any(result.verdict in {work.FAILS, work.UNSUPPORTED} for result in results):
         raise typer.Exit(FAILED)

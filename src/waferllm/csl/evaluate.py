@@ -224,6 +224,8 @@ class Evaluator:
         """What a name means."""
         found = scope.find(node.id)
         if found is None:
+            if node.id[0] in "iu" and node.id[1:].isdecimal():
+                unsupported(f"the type {node.id}", node.span, "integers have 8, 16, 32 or 64 bits")
             known = [*scope.module.names(), *PREDECLARED]
             at: Scope | None = scope
             while at is not None:

@@ -255,12 +255,11 @@ def _compare(op: str, type_: t.Type, left: Value, right: Value, span: Span) -> V
         fail(f"'{op}' takes numbers, got {type_of(left)}", span)
     comparable = is_number(type_) or isinstance(type_, t.EnumType) or type_ in _EQUATABLE
     if not comparable:
-        hint = "types are compared by @is_same_type" if type_ == t.TYPE else None
-        fail(f"'{op}' does not compare values of type {type_of(left)}", span, hint)
+        fail(f"'{op}' does not compare values of type {type_of(left)}", span)
     return boolean(_COMPARE[op](left.data, right.data))
 
 
-_EQUATABLE = t.IDENTIFIERS | {t.BOOL, t.DIRECTION, t.COMPTIME_STRING}
+_EQUATABLE = t.IDENTIFIERS | {t.BOOL, t.DIRECTION, t.COMPTIME_STRING, t.TYPE}
 _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul,
 }  # fmt: skip

@@ -211,6 +211,16 @@ def table(title: str, results: Sequence[Result]) -> str:
     )
 
 
+def with_section(text: str, section: str) -> str:
+    """A Markdown text with a section in the place of the one with the same heading, or at its end."""
+    heading = section.splitlines()[0]
+    parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    kept = [section if part.splitlines()[:1] == [heading] else part for part in parts]
+    if section not in kept:
+        kept.append(section)
+    return "\n\n".join(part.strip("\n") for part in kept if part.strip()) + "\n"
+
+
 def _explained(result: Result) -> str:
     """Why a script did not pass: what it said, and what we know about it."""
     known = [note for part, note in NOTES.items() if part in result.script]
