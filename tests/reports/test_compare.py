@@ -70,7 +70,9 @@ MISTAKES = {
     "--chip wse9": "Unknown chip",
     "--decode-grid 2000x2000": "larger than wse2",
     "--decode-grid 300x360": "square",
+    "--prefill-grid 600x300": "grids only",
     "--input 0": "at least 1",
+    "--input 99999999": "8192 positions",
     "--plot systems.pdf": ".png",
 }
 

@@ -1,6 +1,7 @@
 """`predict` answers with the programs' time, in units that agree, and in the published order."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -9,6 +10,7 @@ from waferllm.chip import WSE2, chip
 from waferllm.cli.predict import predict_app
 from waferllm.errors import CapacityError, InputError
 from waferllm.models.registry import find_config
+from waferllm.plmr.time import BelowFloorError
 from waferllm.reports.predict import (
     predict_decode,
     predict_gemm,
@@ -172,6 +174,26 @@ def test_the_clock_changes_seconds_and_not_cycles():
     assert slow.seconds / fast.seconds == pytest.approx(1.1 / 0.85)
 
 
+def test_a_prediction_below_its_floor_is_never_made():
+    made = predict_gemm(540, 540, 540, "wse2", "54x54")
+    least = 540**3 / (54 * 54 * 4)  # an fp16 core of a wse2 multiplies and adds four times a cycle
+    assert made.cycles > least
+    part = made.parts[0]
+    quick = replace(part, time=replace(part.time, cycles=0.99 * least))
+    with pytest.raises(BelowFloorError, match="cycles"):
+        replace(made, parts=(quick,))
+    with pytest.raises(BelowFloorError, match="J"):
+        replace(made, parts=(replace(part, dynamic_j=540**3 * 1.4e-12),))
+
+
+def test_the_multiply_adds_of_a_model_are_those_of_its_weights():
+    """llama3-8b: 4096 wide, 14336 in its FFN, 8 of 32 heads of 128 for keys, 32 layers, vocabulary 128256."""
+    made = predict_decode("llama3-8b", "wse2", "480x480", schedule="real")
+    layer = 4096 * 4096 + 2 * 4096 * 1024 + 4096 * 4096 + 3 * 4096 * 14336
+    assert made.macs == 32 * layer + 128256 * 4096
+    assert predict_prefill("llama3-8b", "wse2", "480x480", input_len=10).macs == 10 * 32 * layer
+
+
 MISTAKES = {
     "gemm --M 9 --K 9 --N 9 --grid 3x3 --algorithm sumna": "Did you mean summa",
     "gemv --K 9 --N 9 --grid 3x3 --algorithm meshgmev": "Did you mean meshgemv",
@@ -183,6 +205,11 @@ MISTAKES = {
     "gemm --M 9 --K 9 --N 9 --grid 3x3 --software libary": "Did you mean library",
     "gemv --K 9 --N 9 --grid 3x3 --groups 7": "groups on a line",
     "gemv --K 9 --N 9 --grid 3x3 --groups few": "--groups few",
+    "gemv --K 9 --N 9 --grid 3x3 --groups 0": "use 1 to 3",
+    "gemv --K 9 --N 9 --grid 3x3 --groups 2 --algorithm ring": "ring has none",
+    "decode --grid 420x420 --schedule real --context 99999999": "8192 positions",
+    "prefill --grid 420x420 --input 9000 --schedule real": "8192 positions",
+    "prefill --grid 420x420 --schedule real --chunk some": "or auto",
     "decode --model llama9 --grid 420x420": "llama9",
     "decode --grid 420x360": "square",
     "decode --grid 420x420 --schedule reel": "Did you mean real",

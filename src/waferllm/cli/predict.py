@@ -7,7 +7,8 @@ import typer
 
 if TYPE_CHECKING:
     from waferllm.chip import Chip
-    from waferllm.reports.predict import Groups, Prediction
+    from waferllm.reports.predict import Groups
+    from waferllm.reports.prediction import Prediction
 
 predict_app = typer.Typer(
     name="predict",
@@ -100,6 +101,7 @@ def decode(
     """One token of one request through all layers of a model."""
     from waferllm.reports.predict import predict_decode
 
+    _check_positions(model, context, schedule)
     made = predict_decode(
         model, named_or_file(chip), grid,
         context=context, schedule=schedule, groups=_groups(groups), dtype=dtype,
@@ -126,6 +128,7 @@ def prefill(
     """A prompt through all layers of a model."""
     from waferllm.reports.predict import predict_prefill
 
+    _check_positions(model, input_len, schedule)
     made = predict_prefill(
         model, named_or_file(chip), grid,
         input_len=input_len, schedule=schedule, groups=_groups(groups), dtype=dtype,
@@ -140,6 +143,15 @@ def named_or_file(name: str) -> "Chip":
     from waferllm.chip import load_chip
 
     return load_chip(name) if name.endswith(".toml") else named_chip(name)
+
+
+def _check_positions(model: str, tokens: int, schedule: str) -> None:
+    """The engine takes no more tokens than a model has positions; the published schedule knows none."""
+    from waferllm.models.registry import find_config
+    from waferllm.reports.predict import check_positions
+
+    if schedule == "real":
+        check_positions(find_config(model), tokens)
 
 
 def _groups(text: str) -> "Groups":

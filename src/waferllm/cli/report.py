@@ -21,6 +21,8 @@ def report(
 
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: expected a folder, this is a file.")
+    if not check:
+        (out / "results").mkdir(parents=True, exist_ok=True)  # what cannot be written fails at once
     found = [*sheets(), *whole_sheets()]
     if not check:
         write(out, found)

@@ -24,6 +24,7 @@ from waferllm.plmr.costing import reading_of
 from waferllm.plmr.time import time
 from waferllm.program import Program
 from waferllm.reports.plan import plan
+from waferllm.reports.predict import check_positions
 from waferllm.reports.validate import published
 
 PREDICTED, PUBLISHED = "predicted", "published"
@@ -115,9 +116,15 @@ def compare(
                 f"grid {grid} is larger than {chip.name}, which has {chip.grid_rows}x"
                 f"{chip.grid_cols} cores: choose --prefill-grid and --decode-grid."
             )
+        if grid.rows != grid.cols:
+            raise InputError(
+                f"grid {grid}: the systems are compared in the published schedule, which was timed on square "
+                "grids only, such as 600x600."
+            )
     for name, count in (("input", input_len), ("output", output_len)):
         if count < 1:
             raise InputError(f"--{name} {count}: a comparison needs at least 1 token.")
+    check_positions(config, input_len)
     capacity = plan(config, chip, grids[0], grids[1], input_len, output_len).kv_capacity
     wafer = tuple(
         _wafer(one, config, chip, grids[0], grids[1], input_len, output_len, capacity)

@@ -7,8 +7,8 @@ A prediction is the time of programs (`plmr.time`) times how often they run. Two
                 between regions, output (`whole`)
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from waferllm.models.published import GROUPS, group_cores
 from waferllm.models.registry import find_config
 from waferllm.plmr import Compliance, check
 from waferllm.plmr.compliance import fits
-from waferllm.plmr.constants import constants_json, software
+from waferllm.plmr.constants import software
 from waferllm.plmr.costing import reading_of
-from waferllm.plmr.energy import assumptions_json, constant_power_j, dynamic_j, static_j
-from waferllm.plmr.time import CAUSES, Time, time
+from waferllm.plmr.energy import dynamic_j
+from waferllm.plmr.time import time
 from waferllm.program import Program
+from waferllm.reports.prediction import Part, Prediction
 from waferllm.reports.timed import gemm_program, gemv_program, layer_program, timed_in
 from waferllm.reports.whole import Placed, placed
 
@@ -35,132 +36,6 @@ AUTO = "auto"
 GRID_STEP = 60
 Grid = Mesh | tuple[int, int] | str
 Groups = int | str | None
-
-
-@dataclass(frozen=True)
-class Part:
-    """A program that runs `times` times, one after the other; one that stands for others like it, not
-    always a whole number of times."""
-
-    name: str
-    times: float
-    time: Time
-    compliance: Compliance
-    dynamic_j: float
-
-    @property
-    def cycles(self) -> float:
-        return self.times * self.time.cycles
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Time of what was asked on a chip; every figure is predicted.
-
-    `tokens` is how many tokens come out of these cycles, and 0 for a product.
-    """
-
-    question: Mapping[str, Any]
-    chip: Chip
-    grid: Mesh
-    parts: tuple[Part, ...]
-    tokens: int = 0
-    layers: int = 0
-
-    @property
-    def cycles(self) -> float:
-        return sum(part.cycles for part in self.parts)
-
-    @property
-    def seconds(self) -> float:
-        return self.cycles / self.chip.clock_hz
-
-    @property
-    def tokens_per_s(self) -> float | None:
-        return self.tokens / self.seconds if self.tokens else None
-
-    @property
-    def cycles_per_layer(self) -> float | None:
-        """Of the layer alone, without embedding and output."""
-        layer = next((part for part in self.parts if part.name == "layer"), None)
-        return layer.time.cycles if layer else None
-
-    @property
-    def compliance(self) -> Compliance:
-        """Of the layer, or of the product."""
-        layers = [part for part in self.parts if part.name == "layer"]
-        return (layers or self.parts)[0].compliance
-
-    def energy(self) -> dict[str, float]:
-        """Joules of the whole system in this time, by both models of `plmr.energy`."""
-        dynamic = sum(part.times * part.dynamic_j for part in self.parts)
-        return {
-            "constant_power": constant_power_j(self.seconds, self.chip),
-            "activity": dynamic + static_j(self.seconds, self.chip),
-        }
-
-    def breakdown(self) -> dict[str, Any]:
-        """Cycles by cause, by part and by kernel; each splits all of them."""
-        kernels: dict[str, float] = {}
-        for part in self.parts:
-            for name, cycles in part.time.by_caller.items():
-                name = name.removesuffix("_core")
-                kernels[name] = kernels.get(name, 0.0) + part.times * cycles
-        total = {cause: sum(p.times * p.time.causes[cause] for p in self.parts) for cause in CAUSES}
-        return {
-            **total,
-            "exposed_communication": sum(p.times * p.time.exposed_cycles for p in self.parts),
-            "hidden_communication": sum(p.times * p.time.hidden_cycles for p in self.parts),
-            "by_part": {part.name: part.cycles for part in self.parts},
-            "by_kernel": dict(sorted(kernels.items(), key=lambda item: -item[1])),
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """One object; cycles everywhere, seconds where the key says so."""
-        made: dict[str, Any] = {
-            "predicted": True,
-            **self.question,
-            "grid": [self.grid.rows, self.grid.cols],
-            "cycles": self.cycles,
-            "seconds": self.seconds,
-        }
-        if self.tokens:
-            made |= {
-                "cycles_per_layer": self.cycles_per_layer,
-                "layers": self.layers,
-                "tokens_per_s": self.tokens_per_s,
-            }
-        floors = {part.name: dict(part.time.floors) for part in self.parts}
-        return made | {
-            "breakdown": self.breakdown(),
-            "floors": floors,
-            "energy_j": self.energy(),
-            "energy_assumptions": assumptions_json(),
-            "plmr": {
-                "complies": self.compliance.holds,
-                **{
-                    v.letter: {"holds": v.holds, "reason": v.reason}
-                    for v in self.compliance.verdicts
-                },
-            },
-            "chip": chip_json(self.chip),
-            "constants": constants_json(),
-        }
-
-
-def chip_json(chip: Chip) -> dict[str, Any]:
-    """The facts that a prediction depends on."""
-    keys = (
-        "clock_hz", "hop_cycles", "ramp_cycles", "link_bytes_per_cycle", "ramp_bytes_per_cycle",
-        "sram_read_bytes_per_cycle", "sram_write_bytes_per_cycle",
-    )  # fmt: skip
-    return {
-        "name": chip.name,
-        "grid": [chip.grid_rows, chip.grid_cols],
-        **{key: getattr(chip, key) for key in keys},
-        "macs_per_cycle": chip.macs_per_cycle.known,
-        "elements_per_cycle": chip.elements_per_cycle.known,
-    }
 
 
 def predict_gemm(
@@ -180,7 +55,8 @@ def predict_gemm(
     def made(mesh: Mesh) -> Prediction:
         program = gemm_program(algorithm, M, K, N, mesh, dtype)
         asked = {"M": M, "K": K, "N": N, "algorithm": algorithm, "dtype": dtype, "software": style}
-        return Prediction(asked, found, mesh, (_part("product", 1, program, found, style),))
+        part = _part("product", 1, program, found, style)
+        return Prediction(asked, found, mesh, (part,), M * K * N, mesh.cores)
 
     return _on(grid, found, made)
 
@@ -205,8 +81,11 @@ def predict_gemv(
         asked = {"K": K, "N": N, "algorithm": algorithm, "dtype": dtype, "software": style}
         if size:
             asked["groups"] = -(-mesh.rows // size)
-        return Prediction(asked, found, mesh, (_part("product", 1, program, found, style),))
+        part = _part("product", 1, program, found, style)
+        return Prediction(asked, found, mesh, (part,), K * N, mesh.cores)
 
+    if algorithm != "meshgemv" and isinstance(groups, int):
+        raise InputError(f"groups = {groups}: {algorithm} has none, only meshgemv. Leave them out.")
     if algorithm != "meshgemv":
         return _on(grid, found, lambda mesh: made(mesh, None))
     return _on(grid, found, lambda mesh: _grouped(groups, mesh, lambda n: made(mesh, n)))
@@ -276,22 +155,51 @@ def _model(
         size = _group_cores(mesh, count)
         said = {**asked, "groups": -(-mesh.rows // size) if size else 1}
         out = tokens if phase == "prefill" else 1
+        macs = out * config.layers * sum(layer_products(config))
         if schedule == "published":
             program = layer_program(config, mesh, tokens, phase, count)
             part = _part("layer", config.layers, program, found, "kernel")
-            return Prediction(said, found, mesh, (part,), out, config.layers)
+            return Prediction(said, found, mesh, (part,), macs, mesh.cores, out, config.layers)
         tried = [
             placed(config, found, mesh, tokens, phase, size, dtype, some)
             for some in _chunks(tokens, mesh, chunk)
         ]
         return _quickest(
             [
-                Prediction(_chunked(said, one), found, mesh, _real(one, found), out, config.layers)
+                Prediction(
+                    _chunked(said, one),
+                    found,
+                    mesh,
+                    _real(one, found),
+                    macs + config.vocab * config.hidden,
+                    mesh.cores if one.chunks == 1 else found.cores_total,
+                    out,
+                    config.layers,
+                )
                 for one in tried
             ]
         )
 
     return _on(grid, found, lambda mesh: _grouped(groups, mesh, lambda n: made(mesh, n)))
+
+
+def layer_products(config: ModelConfig) -> tuple[int, int, int, int]:
+    """Weights of a layer's products that wait for each other: q k v, o, gate and up, down."""
+    heads = config.heads * config.head_dim
+    return (
+        config.hidden * (heads + 2 * config.kv_heads * config.head_dim),
+        heads * config.hidden,
+        2 * config.hidden * config.ffn,
+        config.ffn * config.hidden,
+    )
+
+
+def check_positions(config: ModelConfig, tokens: int) -> None:
+    """Refuse more tokens than a model has positions for."""
+    if tokens > config.max_positions:
+        raise InputError(
+            f"{tokens} tokens: {config.name} has {config.max_positions} positions. Ask for fewer."
+        )
 
 
 def _check_chunk(chunk: int | str | None, schedule: str) -> None:
@@ -347,6 +255,8 @@ def _group_cores(mesh: Mesh, groups: int | None) -> int | None:
 
 def _grouped(groups: Groups, mesh: Mesh, made: Callable[[int | None], Prediction]) -> Prediction:
     """The prediction for a number of groups; "auto" tries them around sqrt(side), None is published."""
+    if isinstance(groups, int) and not 1 <= groups <= mesh.rows:
+        raise InputError(f"{groups} groups on a line of {mesh.rows} cores: use 1 to {mesh.rows}.")
     if groups is None or isinstance(groups, int):
         return made(groups)
     if groups != AUTO:

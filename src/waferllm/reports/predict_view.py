@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from waferllm.plmr.energy import ACTIVITY
-from waferllm.reports.predict import Prediction
+from waferllm.reports.prediction import Prediction
 from waferllm.reports.validate import CHECK, FIT, PORT, Row, Validation, summary
 from waferllm.units import show_count
 

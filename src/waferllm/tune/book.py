@@ -71,10 +71,10 @@ def _energy() -> Sheet:
             ))  # fmt: skip
     return Sheet(
         "energy", f"SGLang on GPUs over WaferLLM on {CHIP}, time and energy: {GPU_MODEL}",
-        f"Tokens of one request, {TOKENS:,} in and out. SGLang's rates are published, at {GPU_W:.0f} W an "
-        "A100; the wafer's predicted: layers only, as published (600x600 and 360x360), and the whole model as "
-        "placed for the least latency. Energy at constant system power, and by activity (assumptions: "
-        "waferllm tune). Above 1 the wafer is better.",
+        f"Tokens of one request, {TOKENS:,} in and out. SGLang's rates are published, at {GPU_W:.0f} W "
+        "an A100; the wafer's predicted: layers only, as published (600x600 and 360x360), and the whole "
+        "model as placed for the least latency. Energy at constant system power, and by activity "
+        "(assumptions: waferllm tune). Above 1 the wafer is better.",
         (
             "phase", "GPUs", "time, layers only (predicted)", "time, whole model (predicted)",
             "energy, layers only, constant power (predicted)",

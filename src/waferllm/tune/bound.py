@@ -10,10 +10,10 @@ a token   of many requests: their multiply-adds with weights at the peak of the 
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from waferllm.plmr.energy import MAC, constant_power_j, static_j
+from waferllm.reports.predict import layer_products
 from waferllm.tune.options import Work
 
 
@@ -24,7 +24,7 @@ def light_cone_hops(cores: int) -> int:
 
 def prefill_bound_cycles(work: Work) -> float:
     """Multiply-adds of a prompt through all layers, over the wafer's peak."""
-    macs = work.config.layers * work.input_len * sum(_products(work))
+    macs = work.config.layers * work.input_len * sum(layer_products(work.config))
     return macs / _peak_macs_per_cycle(work)
 
 
@@ -44,8 +44,8 @@ class TokenBound:
 
 def token_bound(work: Work) -> TokenBound:
     """Multiply-adds with the weights only: attention, additions and moves are given away."""
-    c, out = work.config, work.output_len
-    macs = c.layers * (work.input_len + out - 1) * sum(_products(work)) + out * c.vocab * c.hidden
+    c, out, layer = work.config, work.output_len, sum(layer_products(work.config))
+    macs = c.layers * (work.input_len + out - 1) * layer + out * c.vocab * c.hidden
     seconds = macs / out / _peak_macs_per_cycle(work) / work.chip.clock_hz
     return TokenBound(
         seconds,
@@ -60,20 +60,10 @@ def _peak_macs_per_cycle(work: Work) -> float:
 
 def decode_bound_cycles(work: Work) -> float:
     """One token through all layers and the output."""
-    layer = sum(_product_cycles(work, weights) for weights in _products(work))
+    layer = sum(_product_cycles(work, weights) for weights in layer_products(work.config))
     return work.config.layers * layer + _product_cycles(
         work, work.config.vocab * work.config.hidden
     )
-
-
-def _products(work: Work) -> Iterator[int]:
-    """Weights of the products that wait for each other: q k v, o, gate and up, down."""
-    c = work.config
-    heads = c.heads * c.head_dim
-    yield c.hidden * (heads + 2 * c.kv_heads * c.head_dim)
-    yield heads * c.hidden
-    yield 2 * c.hidden * c.ffn
-    yield c.ffn * c.hidden
 
 
 def _product_cycles(work: Work, weights: int) -> float:

@@ -22,6 +22,7 @@ from waferllm.models.config import ModelConfig
 from waferllm.models.registry import find_config
 from waferllm.plmr.energy import STATIC
 from waferllm.plmr.time import BelowFloorError
+from waferllm.reports.predict import check_positions
 from waferllm.reports.regions import regions_on
 from waferllm.tune.bound import request_bound_cycles, token_bound
 from waferllm.tune.front import front, undominated_decodes, undominated_prefills
@@ -100,11 +101,7 @@ def tune(
     for name, count in (("input", input_len), ("output", output_len)):
         if count < 1:
             raise InputError(f"{name} = {count}: a request has at least 1 token.")
-    if input_len + output_len > config.max_positions:
-        raise InputError(
-            f"input + output = {input_len + output_len} tokens: {config.name} has "
-            f"{config.max_positions} positions. Ask for fewer."
-        )
+    check_positions(config, input_len + output_len)
     _ = found.macs_per_cycle[dtype]  # raises for a data type that the chip does not have
     work = Work(config, found, input_len, output_len, dtype)
     first, then, interrupted = _laid(work, progress)
