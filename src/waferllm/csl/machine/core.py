@@ -8,7 +8,7 @@ and the low ones (the default) take turns, since neither starves the other on th
 
 import numpy as np
 
-from waferllm.csl.code import Op, Priority
+from waferllm.csl.code import Op
 from waferllm.csl.code import Target as Id
 from waferllm.csl.machine.alu import binary, convert, is_float, math_function, wrap
 from waferllm.csl.machine.bits import lowest_bit
@@ -40,7 +40,6 @@ from waferllm.csl.machine.state import (
     QUEUE,
     READY_SHIFT,
     RUNNING,
-    T_PRIORITY,
     T_ROW,
     T_STALL,
     T_START,
@@ -87,7 +86,6 @@ TIME, TIME_ENABLE, RANDOM, SET_RANDOM = (
 GET_CONFIG, SET_CONFIG, PRINT, HOST_READY = (
     O[n] for n in ("GET_CONFIG", "SET_CONFIG", "PRINT", "HOST_READY")
 )
-HIGH, MEDIUM = int(Priority.HIGH), int(Priority.MEDIUM)
 LOCAL_TASK = int(Id.LOCAL_TASK)
 U64_KIND, I64_KIND, SET_READ = 7, 6, 0
 NEVER = np.int64(2**62)
@@ -658,19 +656,15 @@ def dispatch(s, pe, now):
 
 
 @njit(cache=True, inline="never")
-def _issue_microthread(s, pe, now, important):
-    """Let one microthread issue, those of high and medium priority or the others; (did, when next)."""
-    soonest, mask = NEVER, s.running[pe]
-    turn = np.int64(s.turn[pe]) % 8
+def _issue_microthread(s, pe, now, mask):
+    """Let one of these microthreads issue; (did, when next)."""
+    soonest, turn = NEVER, np.int64(s.turn[pe]) % 8
     high = mask >> turn << turn
     for slots in (high, mask ^ high):
         while slots:
             slot = lowest_bit(slots)
             slots &= slots - 1
             thread = s.threads[pe, slot]
-            priority = thread[T_PRIORITY]
-            if (priority == HIGH or priority == MEDIUM) != important:
-                continue
             if thread[T_START] > now:
                 soonest = min(soonest, thread[T_START])
                 continue
@@ -740,9 +734,11 @@ def step(s, pe, now):
         s.waits[pe, 0] = 0
     main_first = s.turn[pe] & 8 == 0
     if s.running[pe]:
-        did, when = _issue_microthread(s, pe, now, True)
-        if not did and not main_first:
-            did, other = _issue_microthread(s, pe, now, False)
+        urgent, others = s.running[pe] & s.urgent[pe], s.running[pe] & ~s.urgent[pe]
+        if urgent:
+            did, when = _issue_microthread(s, pe, now, urgent)
+        if not did and not main_first and others:
+            did, other = _issue_microthread(s, pe, now, others)
             when = min(when, other)
             if did:
                 s.turn[pe] &= 7
@@ -752,7 +748,7 @@ def step(s, pe, now):
         if did and s.running[pe]:
             s.turn[pe] |= 8
         elif not did and s.running[pe] and main_first:
-            did, other = _issue_microthread(s, pe, now, False)
+            did, other = _issue_microthread(s, pe, now, s.running[pe] & ~s.urgent[pe])
             when = min(when, other)
     if did:
         s.clock[MOVED] += 1

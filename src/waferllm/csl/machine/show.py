@@ -81,7 +81,9 @@ def _write(machine: Machine, path: Path, maps: dict[str, np.ndarray], title: str
     figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
     FigureCanvasAgg(figure)
     axes: Sequence[Any] = figure.subplots(1, len(maps))
-    most = max(LEAST_PERCENT, *(float(values.max()) for values in maps.values()))  # one scale for all
+    most = max(
+        LEAST_PERCENT, *(float(values.max()) for values in maps.values())
+    )  # one scale for all
     for axis, (name, values) in zip(axes, maps.items(), strict=True):
         _draw(figure, axis, values.reshape(machine.image.height, machine.image.width), name, most)
     figure.suptitle(f"{title}: {machine.cycle:,} cycles, {_source(machine)}", fontsize=10)

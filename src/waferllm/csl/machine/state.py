@@ -122,6 +122,7 @@ class Arrays(NamedTuple):
     )  # colors whose input queue a running vector owns; output queues from bit OUTPUTS
     threads: np.ndarray  # int64 [pe, THREADS, THREAD_FIELDS]
     running: np.ndarray  # int64 [pe]: active microthreads, a bit for each
+    urgent: np.ndarray  # int64 [pe]: those that go before the main thread
     turn: np.ndarray
     ready: np.ndarray  # host: 1 when ready for the next command
     last_task: np.ndarray  # int64 [pe]: the local task that began last, or -1
@@ -240,6 +241,7 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         owned=zeros(pes),
         threads=zeros(pes, THREADS, THREAD_FIELDS),
         running=zeros(pes),
+        urgent=zeros(pes),
         turn=zeros(pes, dtype=np.int8),
         ready=np.ones(pes, np.int8),
         last_task=np.full(pes, -1, np.int64),

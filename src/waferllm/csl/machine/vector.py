@@ -8,7 +8,7 @@ happens when it ends. Microthreads 0 to 7 run beside the main thread, whose own 
 
 import numpy as np
 
-from waferllm.csl.code import DSD_COLUMNS, OPTION_COLUMNS, Operand
+from waferllm.csl.code import DSD_COLUMNS, OPTION_COLUMNS, Operand, Priority
 from waferllm.csl.code import Target as Id
 from waferllm.csl.machine.alu import DFILT, FMOVH, FMOVS, MOV16, MOV32, element
 from waferllm.csl.machine.bits import lowest_bit
@@ -104,6 +104,7 @@ LOCAL, COLOR, QUEUE_ID, DATA_TASK, CONTROL_TASK, THREAD_ID = (
     )
 )  # fmt: skip
 DONE, PROGRESS, STALLED = 1, 2, 3
+HIGH, MEDIUM = int(Priority.HIGH), int(Priority.MEDIUM)
 TEST_OR_SUSPEND, TERMINATE, SUSPEND, FAULT = range(4)
 CONTROL_MASK_WORD = 0x7FCC - 0x7C00
 # With `.control_transform` the two highest bits say that a word was a control wavelet.
@@ -367,7 +368,10 @@ def start(s, pe, row, now):
     if slot != MAIN:
         for field in range(len(thread)):
             s.threads[pe, slot, field] = thread[field]
-        s.running[pe] |= np.int64(1) << slot
+        bit = np.int64(1) << slot
+        s.running[pe] |= bit
+        first = priority == HIGH or priority == MEDIUM
+        s.urgent[pe] = s.urgent[pe] | bit if first else s.urgent[pe] & ~bit
         thread = s.threads[pe, slot]
     thread[T_ACTIVE] = 1
     return slot
