@@ -8,6 +8,7 @@ import pytest
 from tests.csl.running import Board, compiled, started
 from waferllm.csl import registers
 from waferllm.csl.host.arrays import MemcpyDataType, MemcpyOrder
+from waferllm.csl.machine.diagnose import mistakes
 
 ARCHITECTURES = pytest.mark.parametrize("arch", ["wse2", "wse3"])
 COUNT = 12
@@ -148,3 +149,20 @@ def test_the_host_streams_to_and_from_each_pe(tmp_path: Path, arch: str) -> None
     runner.memcpy_h2d(7, second.ravel(), *place, streaming=True, nonblock=True, **how)
     runner.memcpy_d2h(got.ravel(), 8, *place, streaming=True, nonblock=False, **how)
     np.testing.assert_array_equal(got, first + second)
+
+
+@ARCHITECTURES
+def test_mistakes_that_stop_nothing_are_named(arch: str) -> None:
+    board = Board("careless.csl", arch)
+    board.go("inside")
+    assert mistakes(board.machine) == []
+    board.go("beyond")
+    source, table = mistakes(board.machine)
+    assert "careless.csl:29, PE (0, 0): the first source of @mov16 begins in word 0 of short (4 words)" in source
+    assert "and goes to word 1 of table (6 words)" in source
+    assert "careless.csl:30, PE (0, 0): the destination of @mov16 begins in word 1 of table (6" in table
+    assert board.read("result").tolist()[:6] == [1, 2, 3, 4, 4, 4]  # as on the hardware
+    board.go("leave")
+    assert mistakes(board.machine)[2:] == [
+        "PE (1, 0): 2 wavelet(s) of color 2 left in its input queue at the end"
+    ]

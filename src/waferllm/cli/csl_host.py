@@ -69,6 +69,7 @@ def run(
     """Run a program again: the host gives the commands that it gave when cs_python ran it last."""
     from waferllm.csl.host.commands import JOURNAL, Commands, Journal
     from waferllm.csl.host.program import load_program
+    from waferllm.csl.machine.diagnose import mistakes
     from waferllm.csl.machine.show import summary, write_activity, write_heatmap
     from waferllm.csl.machine.trace import write_trace
 
@@ -79,6 +80,8 @@ def run(
     if cycles or not (trace or heatmap or activity):
         for line in summary(commands.machine):
             typer.echo(line)
+    for line in mistakes(commands.machine):
+        typer.echo(f"warning: {line}", err=True)
     if trace is not None:
         typer.echo(f"{trace}: {write_trace(commands.machine, trace):,} spans")
     for path, write in ((heatmap, write_heatmap), (activity, write_activity)):

@@ -5,6 +5,7 @@ wavelets set out at once, after what was asked before them, and whether the call
 """
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from waferllm.csl.host.core import save_core
 from waferllm.csl.host.cs_python import PROFILE_VARIABLE
 from waferllm.csl.host.platform import SdkCompileArtifacts, SdkExecutionPlatform, refuse_system
 from waferllm.csl.host.program import Program, Stream, load_program
+from waferllm.csl.machine.diagnose import mistakes
 from waferllm.errors import InputError
 
 SIM_LOG = "sim.log"
@@ -97,6 +99,8 @@ class SdkRuntime:
         lines = commands.machine.prints
         if lines:
             Path(SIM_LOG).write_text("".join(f"{line}\n" for line in lines))
+        for line in mistakes(commands.machine):
+            print(f"warning: {line}", file=sys.stderr)
 
     def _running(self) -> Commands:
         if self._commands is None:

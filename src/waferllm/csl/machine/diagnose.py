@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from waferllm.csl.code import NONE, Vector
 from waferllm.csl.machine.image import PORTS
 from waferllm.csl.machine.state import (
     C_STALL_IN,
@@ -155,6 +156,48 @@ def stuck_wavelets(machine: "Machine") -> list[tuple[int, str, int, int]]:
     for pe, color in np.argwhere(state.in_count).tolist():
         found.append((pe, "input queue", color, int(state.in_count[pe, color])))
     return found
+
+
+def mistakes(machine: "Machine") -> list[str]:
+    """What went wrong without stopping the program: wavelets that nobody took, DSDs beyond their arrays.
+
+    The second is how some published programs are written, so the hardware's way is kept: the operation
+    meets what lies there.
+    """
+    beyond = np.flatnonzero(machine.state.beyond[:, 0])
+    lines = [_beyond(machine, int(row)) for row in beyond[:MOST_SHOWN]]
+    if len(beyond) > MOST_SHOWN:
+        lines.append(f"{len(beyond) - MOST_SHOWN} more instructions have a DSD beyond its variable")
+    left = stuck_wavelets(machine)
+    for pe, where, color, count in left[:MOST_SHOWN]:
+        lines.append(
+            f"{machine.place(pe)}: {count} wavelet(s) of color {color} left in its {where} at the end"
+        )
+    if len(left) > MOST_SHOWN:
+        lines.append(f"{len(left) - MOST_SHOWN} more places hold wavelets at the end")
+    return lines
+
+
+def _beyond(machine: "Machine", row: int) -> str:
+    pe, position, at, word = (int(each) for each in machine.state.beyond[row])
+    pe -= 1
+    vector = Vector(int(machine.state.ins[row, 1])).name.lower()
+    names = ("destination", "first source", "second source")
+    return (
+        f"{machine.line(row)}, {machine.place(pe)}: the {names[position]} of @{vector} begins in "
+        f"{_variable(machine, pe, at)} and goes to {_variable(machine, pe, word)}; expected a DSD within "
+        "one variable"
+    )
+
+
+def _variable(machine: "Machine", pe: int, word: int) -> str:
+    """What lies at a word of a PE's memory."""
+    code = int(machine.image.code_of[pe])
+    owner = machine.state.owner[code]
+    if not 0 <= word < len(owner) or owner[word] == NONE:
+        return f"word {word} of the memory, which no variable has"
+    found = machine.image.codes[code].memory_map[owner[word]]
+    return f"word {word - found.address} of {found.name} ({found.words} words)"
 
 
 def _stuck(machine: "Machine") -> list[str]:

@@ -225,6 +225,7 @@ class Tables:
     output_color: np.ndarray  # int32 [code, queue]
     output_depth: np.ndarray  # int32 [queue]
     data_bits: np.ndarray  # int64 [code]: colors with a data task
+    owner: np.ndarray  # int16 [code, word]: row of the code's memory map, or NONE
 
 
 def make_tables(image: Image) -> Tables:
@@ -257,8 +258,11 @@ def make_tables(image: Image) -> Tables:
         np.full((count, QUEUES), NONE, np.int32),
         np.array(OUTPUT_DEPTH[image.arch], np.int32),
         np.zeros(count, np.int64),
+        np.full((count, memory_words(image)), NONE, np.int16),
     )
     for number, code in enumerate(codes):
+        for index, row in enumerate(code.memory_map):
+            tables.owner[number, row.address : row.address + row.words] = index
         _enter_queues(tables, number, code, image.arch)
         _enter_tasks(tables, number, code, image.arch)
     return tables

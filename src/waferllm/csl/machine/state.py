@@ -102,6 +102,7 @@ class Arrays(NamedTuple):
     output_color: np.ndarray
     output_depth: np.ndarray
     data_bits: np.ndarray
+    owner: np.ndarray
     code_of: np.ndarray
     # PEs
     mode: np.ndarray
@@ -169,6 +170,7 @@ class Arrays(NamedTuple):
     event_count: np.ndarray
     arrivals: np.ndarray  # int64 [pe]: cycle at which a launched function starts, or -1
     launch_entry: np.ndarray  # int32 [code]
+    beyond: np.ndarray  # int64 [instruction, 4]: the first DSD beyond its array: see `_note_beyond`
 
 
 TO_HOST, PRINTS = 1 << 16, 1 << 12
@@ -224,6 +226,7 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         output_color=tables.output_color,
         output_depth=tables.output_depth,
         data_bits=tables.data_bits,
+        owner=tables.owner,
         code_of=image.code_of,
         mode=zeros(pes, dtype=np.int8),
         pc=zeros(pes, dtype=np.int32),
@@ -286,6 +289,7 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         event_count=np.array([0, events], i64),
         arrivals=np.full(pes, -1, i64),
         launch_entry=np.full(len(codes), NONE, np.int32),
+        beyond=zeros(len(tables.instructions), 4),
     )
     state.held[:, pes] = EDGE
     _first_values(image, tables, state)

@@ -106,6 +106,7 @@ LOCAL, COLOR, QUEUE_ID, DATA_TASK, CONTROL_TASK, THREAD_ID = (
 DONE, PROGRESS, STALLED = 1, 2, 3
 HIGH, MEDIUM = int(Priority.HIGH), int(Priority.MEDIUM)
 TEST_OR_SUSPEND, TERMINATE, SUSPEND, FAULT = range(4)
+NOWHERE = -1  # in `owner`
 CONTROL_MASK_WORD = 0x7FCC - 0x7C00
 # With `.control_transform` the two highest bits say that a word was a control wavelet.
 MARK, MARKED = 3 << 30, 2 << 30
@@ -292,6 +293,41 @@ def _clear_source(s, thread):
     thread[(last if second and not alone else last - OPERAND_FIELDS) + O_MODE] = 1
 
 
+@njit(cache=True)
+def _extent(s, thread, o):
+    """The lowest and the highest word that a memory operand's elements begin at."""
+    low = high = thread[o + O_ADDRESS]
+    if thread[o + O_KIND] == K_MEM1D:
+        last = low + (thread[T_LEFT] - 1) * thread[o + O_STRIDE]
+        return min(low, last), max(high, last)
+    row, back = s.dsds[thread[o + O_TEMPLATE]], np.int64(0)
+    for rank in range(row[D_RANK]):
+        # A rank's stride also takes back what the ranks within it have gone.
+        span = (row[D_STRIDE + rank] + back) * (row[D_EXTENT + rank] - 1)
+        back += span
+        low, high = low + min(span, 0), high + max(span, 0)
+    return low, high
+
+
+@njit(cache=True)
+def _note_beyond(s, pe, row, code, thread):
+    """Keep the first operand of an instruction that goes beyond the variable it begins in: PE + 1,
+    operand, the word where it begins, the word where it should not be."""
+    owner = s.owner[code]
+    for position in range(3):
+        o = OPERANDS + position * OPERAND_FIELDS
+        if thread[o + O_KIND] > K_MEM4D or thread[T_LEFT] == 0:
+            continue
+        at = thread[o + O_ADDRESS]
+        low, high = _extent(s, thread, o)
+        high += thread[o + O_WORDS] - 1
+        mine = owner[at] if 0 <= at < len(owner) else NOWHERE
+        for word in (low, high):
+            if mine == NOWHERE or not 0 <= word < len(owner) or owner[word] != mine:
+                s.beyond[row] = pe + 1, position, at, word
+                return
+
+
 @njit(cache=True, inline="never")
 def start(s, pe, row, now):
     """Begin the vector operation of instruction `row`: the thread it runs on. Sharing a microthread or a
@@ -349,6 +385,8 @@ def start(s, pe, row, now):
     thread[T_STALL], thread[T_CARRY] = 0, 0
     thread[T_CONTROL] = 2 if op == DFILT else _ends_by_control(s, options)
     thread[T_WIDTH], thread[T_NEEDS] = _width(s, thread), _needs(thread)
+    if thread[T_CONTROL] == 0 and s.beyond[row, 0] == 0:
+        _note_beyond(s, pe, row, code, thread)
     thread[T_START] = now + s.vector_cost[0] + loads * s.vector_cost[1]
     if own >= 0 and s.options[own, P_PRIORITY] > 0:
         priority = np.int64(s.options[own, P_PRIORITY])
