@@ -195,6 +195,9 @@ class Pe:
             if op == Op.JUMP:
                 return a
             return b if bool(reg[a]) == (op == Op.JUMP_IF) else at + 1
+        elif op == Op.LOOP:
+            reg[a] -= 1
+            return b if reg[a] else at + 1
         elif op in {Op.CALL, Op.CALL_AT}:
             reg[d] = at + 1
             return a if op == Op.CALL else reg[a]
@@ -226,6 +229,8 @@ class Pe:
             self.registers[d] = VALUES[op](self, kind, a, b, c)
         else:
             EFFECTS[op](self, kind, d, a, b, row)
+        if op in {Op.LOAD_NEXT, Op.STORE_NEXT}:
+            self.registers[a] = self.registers[a] + self.registers[c] & 0xFFFF
 
     def copy(self, to: int, start: int, words: int) -> None:
         self.memory[to : to + words] = self.memory[start : start + words]
@@ -260,6 +265,13 @@ class Pe:
         else:
             fields[0] = fields[0] + by * words & 0xFFFF
         return INTEGERS[Kind.I64].wrap(sum(each << 16 * n for n, each in enumerate(fields)))
+
+    def part(self, packed: int, which: int, words: int) -> int:
+        """A DSD's address, length, or stride for elements of so many words."""
+        address, length, stride, row = (packed >> 16 * n & 0xFFFF for n in range(4))
+        size = int(self.code.dsds[row][DSD_COLUMNS.index("element_words")])
+        signed = stride - ((stride & 0x8000) << 1)
+        return (address, length, signed // size * words & 0xFFFF)[which]
 
     def addresses(self, packed: int, words: int) -> list[int]:
         """Where each element of so many words lies; a DSD does not know what it describes."""
@@ -349,6 +361,8 @@ VALUES: dict[int, Callable[..., int]] = {
     Op.CONST: lambda pe, _, a, b, c: int(pe.code.constants[a]),
     Op.MOVE: lambda pe, _, a, b, c: pe.registers[a],
     Op.LOAD: lambda pe, kind, a, b, c: pe.load(pe.registers[a] + b, Kind(kind)),
+    Op.LOAD_NEXT: lambda pe, kind, a, b, c: pe.load(pe.registers[a], Kind(kind)),
+    Op.DSD_PART: lambda pe, _, a, b, c: pe.part(pe.registers[a], b, c),
     Op.NEG: lambda pe, kind, a, b, c: as_bits(-as_number(pe.registers[a], kind), kind),
     Op.NOT: lambda pe, kind, a, b, c: as_bits(~pe.registers[a], kind),
     Op.LNOT: lambda pe, kind, a, b, c: int(not pe.registers[a]),
@@ -361,6 +375,7 @@ VALUES: dict[int, Callable[..., int]] = {
 # … and what the others do, from (PE, type, d, a, b, row).
 EFFECTS: dict[int, Callable[..., None]] = {
     Op.STORE: lambda pe, kind, d, a, b, _: pe.store(pe.registers[a] + b, pe.registers[d], kind),
+    Op.STORE_NEXT: lambda pe, kind, d, a, b, _: pe.store(pe.registers[a], pe.registers[d], kind),
     Op.COPY: lambda pe, kind, d, a, b, _: pe.copy(pe.registers[d], pe.registers[a], b),
     Op.LOAD_DSR: lambda pe, kind, d, a, b, row: pe.load_dsr(a, pe.registers[b], row[7]),
     Op.ACTIVATE: lambda pe, kind, d, a, b, _: pe.active.add(pe.registers[a]),

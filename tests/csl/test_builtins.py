@@ -139,6 +139,7 @@ def test_dsds_change_and_registers_hold_them() -> None:
     board.go("registers")
     assert board.read("circular").tolist() == [11, 12, 8, 9, 10]  # round and round in five places
     assert board.read("boxed").tolist() == [10, 12, 20, 22]
+    assert board.read("turned").tolist() == [101, 102, 103, 0, 0]
     board.go("maps", raw(np.float32(0.5)))
     squares = source.astype(np.float32) ** 2
     mapped = np.stack([squares, source * np.float32(0.5), squares])

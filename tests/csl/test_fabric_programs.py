@@ -158,9 +158,15 @@ def test_mistakes_that_stop_nothing_are_named(arch: str) -> None:
     assert mistakes(board.machine) == []
     board.go("beyond")
     source, table = mistakes(board.machine)
-    assert "careless.csl:29, PE (0, 0): the first source of @mov16 begins in word 0 of short (4 words)" in source
+    assert (
+        "careless.csl:29, PE (0, 0): the first source of @mov16 begins in word 0 of short (4 words)"
+        in source
+    )
     assert "and goes to word 1 of table (6 words)" in source
-    assert "careless.csl:30, PE (0, 0): the destination of @mov16 begins in word 1 of table (6" in table
+    assert (
+        "careless.csl:30, PE (0, 0): the destination of @mov16 begins in word 1 of table (6"
+        in table
+    )
     assert board.read("result").tolist()[:6] == [1, 2, 3, 4, 4, 4]  # as on the hardware
     board.go("leave")
     assert mistakes(board.machine)[2:] == [

@@ -59,6 +59,8 @@ class Op(IntEnum):
     LOAD = 2  # d = memory[register a + immediate b], as `type`
     STORE = 3  # memory[register a + immediate b] = register d, as `type`
     COPY = 4  # b words (immediate) from the address in register a to the one in register d
+    LOAD_NEXT = 5  # as LOAD, then register a += register c: `@map` stepping a DSD
+    STORE_NEXT = 6
     ADD = 10  # d = a op b in `type`; integers wrap, floats round to nearest even
     SUB = 11
     MUL = 12
@@ -88,17 +90,21 @@ class Op(IntEnum):
     CALL_AT = 44  # as CALL, to the instruction number in register a
     RETURN = 45  # to the instruction number in register a
     END = 46  # of a task: the scheduler picks the next one
+    LOOP = 48  # register a -= 1; to instruction b unless it is 0
     TRAP = 47  # a failed `@assert` or an impossible place: message a of `Code.messages`
     # Vectors: d = result register or NONE (bool: whether a FIFO operation ran to its end);
     #   type = the `Vector`; a, b, c, e = operands (see `operand`): destination, src0, src1, scalar;
     #   f = row of `Code.options` or NONE; g = register with the `.index`, or NONE
     VECTOR = 60
     LOAD_DSR = 61  # operand a (a DSR) = DSD in register b, with options row f or NONE
+    SET_DSR = 68  # the address (c = 0) or length (c = 1) of operand a (a DSR) := register b
     # DSDs in registers
     DSD_ADDRESS = 62  # d = DSD a with its address := register b (`@set_dsd_base_addr`)
     DSD_LENGTH = 63  # d = DSD a with its length := register b
     DSD_STRIDE = 64  # d = DSD a with its stride := register b times the element's words
     DSD_ADVANCE = 65  # d = DSD a with its address += register b times immediate c words
+    # d = of DSD a: 0 its address, 1 its length, 2 its stride in words if elements have c words
+    DSD_PART = 67  # b says which
     FIFO_LENGTH = 66  # of FIFO a := register b; c = 0: read length, 1: write length
     # Tasks and queues; `type` is a `Target`, the id is register a
     ACTIVATE = 70

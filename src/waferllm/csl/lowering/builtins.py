@@ -262,6 +262,8 @@ TABLE: dict[str, Run] = {
     "set_dsd_stride": vectors.set_dsd,
     "increment_dsd_offset": vectors.increment_dsd_offset,
     "load_to_dsr": vectors.load_to_dsr,
+    "set_dsr_base_addr": vectors.set_dsr,
+    "set_dsr_length": vectors.set_dsr,
     "load_to_dsr_xdsr": vectors.load_to_dsr,
     "load_to_dsr_xdsr_sr": vectors.load_to_dsr,
     "set_fifo_read_length": vectors.set_fifo_length,

@@ -1,7 +1,7 @@
 """`@map`: a loop that reads an element of each DSD, calls a function, and writes what it returns.
 
-Elements of memory are loads and stores at an address that steps; elements of a fabric DSD are moved
-by a vector operation of length one.
+Elements of memory are loads and stores that step their address, as the hardware's DSRs do; elements of a
+fabric DSD are moved by a vector operation of length one.
 """
 
 from abc import ABC, abstractmethod
@@ -19,7 +19,7 @@ from waferllm.csl.places import Scope
 from waferllm.csl.source import Span
 from waferllm.csl.values import VOID, Dsr, Function, Value, integer, type_of
 
-U64 = t.INTEGERS["u64"]
+ADDRESS, LENGTH, STRIDE = range(3)  # parts of a DSD
 
 
 class Walk(ABC):
@@ -63,29 +63,28 @@ class MemoryWalk(Walk):
             (stride,) = dsd.data.properties["stride"].data.values()
             self.stride: Value = integer(stride.data * words & 0xFFFF, t.U16)
         else:
-            number = body.number(dsd, span)
-            address = _bits(body, number, 0)
-            self.stride = _stride(body, number, words)
+            address = _part(body, dsd, ADDRESS, span)
+            self.stride = _part(body, dsd, STRIDE, span, words)
         self.address = Reg(t.U16, body.program.register())
         body.put(self.address, address, span)
 
     def read(self) -> Value:
-        return self.body.load(Mem(self.element, self.address.number, 0))
+        kind, at, by = kind_of(self.element), self.address.number, self._step()
+        return self.body.compute(Op.LOAD_NEXT, self.element, type=kind, a=at, c=by)
 
     def write(self, value: Value) -> None:
-        self.body.store(Mem(self.element, self.address.number, 0), value, self.span)
+        number, kind = self.body.number(value, self.span), kind_of(self.element)
+        self.body.emit(Op.STORE_NEXT, type=kind, d=number, a=self.address.number, c=self._step())
 
-    def step(self) -> None:
-        at = self.address.number
-        by = self.body.number(self.stride, self.span)
-        self.body.emit(Op.ADD, type=Kind.U16, d=at, a=at, b=by)
+    def _step(self) -> int:
+        return self.body.number(self.stride, self.span)
 
 
-class BoxWalk(MemoryWalk):
+class BoxWalk(Walk):
     """A known mem4d_dsd: an address, and a counter for each dimension."""
 
     def __init__(self, body: Body, dsd: Value, element: t.Type, span: Span) -> None:
-        Walk.__init__(self, body, element, span)
+        super().__init__(body, element, span)
         held = dsd.data.properties
         words = words_of(element) or 0
         # Innermost first; a stride includes the way back of the dimensions inside of it.
@@ -101,6 +100,12 @@ class BoxWalk(MemoryWalk):
         self.counters = [Reg(t.U16, body.program.register()) for _ in self.extents[:-1]]
         for each in self.counters:
             body.put(each, integer(0, t.U16), span)
+
+    def read(self) -> Value:
+        return self.body.load(Mem(self.element, self.address.number, 0))
+
+    def write(self, value: Value) -> None:
+        self.body.store(Mem(self.element, self.address.number, 0), value, self.span)
 
     def step(self) -> None:
         body, at, done = self.body, self.address.number, Label()
@@ -145,32 +150,16 @@ class FabricWalk(Walk):
         self.body.emit(Op.VECTOR, type=self.move, d=NONE, a=self.one, b=source, f=NONE, g=NONE)
 
 
-def _bits(body: Body, number: int, low: int) -> Reg:
-    """16 bits of a packed DSD."""
-    a = number
-    if low:
-        a = body.compute(Op.SHR, U64, type=Kind.U64, a=a, b=body.constant(low)).number
-    return body.compute(Op.AND, t.U16, type=Kind.U64, a=a, b=body.constant(0xFFFF))
-
-
-def _stride(body: Body, number: int, words: int) -> Reg:
-    """The stride of a packed DSD, in words for elements of so many words."""
-    packed = _bits(body, number, 32)
-    # A stride of one element is as long as the DSD's own elements: one word or two.
-    single = body.compute(Op.DSD_STRIDE, t.MEM1D, a=number, b=body.constant(1))
-    own = _bits(body, single.number, 32).number
-    signed = body.compute(Op.CONVERT, t.I16, type=Kind.I16, a=packed.number, b=Kind.U16).number
-    if words == 2:
-        by = body.compute(Op.SUB, t.U16, type=Kind.U16, a=body.constant(2), b=own).number
-        return body.compute(Op.SHL, t.I16, type=Kind.I16, a=signed, b=by)
-    by = body.compute(Op.SUB, t.U16, type=Kind.U16, a=own, b=body.constant(1)).number
-    return body.compute(Op.SHR, t.I16, type=Kind.I16, a=signed, b=by)
+def _part(body: Body, dsd: Value, which: int, span: Span, words: int = 1) -> Reg:
+    """Address, length or stride of a DSD in a register."""
+    number = body.number(dsd, span)
+    return body.compute(Op.DSD_PART, t.U16, a=number, b=which, c=words)
 
 
 def _length(body: Body, dsd: Value, span: Span) -> Value:
     if is_known(dsd):
         return integer(body.program.bits(dsd, span) >> 16 & 0xFFFF, t.U16)
-    return _bits(body, body.number(dsd, span), 16)
+    return _part(body, dsd, LENGTH, span)
 
 
 def _walk(body: Body, dsd: Value, element: t.Type, span: Span, from_dsr: bool) -> Walk:
@@ -294,9 +283,7 @@ def _loop(
         body.store(output, result, node.span)
     for each in walks:
         each.step()
-    number = counter.number
-    body.emit(Op.SUB, type=Kind.U16, d=number, a=number, b=body.constant(1))
-    body.emit(Op.JUMP_IF, a=number, b=top)
+    body.emit(Op.LOOP, a=counter.number, b=top)
     body.place(out)
     body.leave_loop(outermost)
     _consume(body, walks, left, node.span)

@@ -9,8 +9,8 @@ from waferllm.csl.source import Span
 D, A, B = 2, 3, 4  # columns of an instruction
 WRITES = frozenset(
     [op for op in Op if Op.ADD <= op <= Op.MATH]
-    + [Op.CONST, Op.MOVE, Op.LOAD, Op.DSD_ADDRESS, Op.DSD_LENGTH, Op.DSD_STRIDE, Op.DSD_ADVANCE]
-    + [Op.TIME, Op.RANDOM, Op.GET_CONFIG]
+    + [Op.CONST, Op.MOVE, Op.LOAD, Op.LOAD_NEXT, Op.DSD_ADDRESS, Op.DSD_LENGTH, Op.DSD_STRIDE]
+    + [Op.DSD_ADVANCE, Op.DSD_PART, Op.TIME, Op.RANDOM, Op.GET_CONFIG]
 )
 LEAVES = frozenset([Op.JUMP, Op.RETURN, Op.END, Op.TRAP])
 

@@ -272,17 +272,38 @@ def set_dsd(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) ->
     _count_args(node, 2)
     dsd = _dsd(body, node, scope, kinds)
     if type_ is None:
-        place = locate(body, node.args[1], scope)
-        by = body.read(place)
-        if isinstance(by.type, t.ArrayType):
-            by = address_of(body, place, node.args[1].span)
-        if not isinstance(by.type, t.PointerType):
-            fail(f"expected a pointer, got a value of type {type_of(by)}", node.args[1].span)
+        by = _pointer(body, node.args[1], scope)
     else:
         by = body.expr_as(node.args[1], scope, type_)
     if is_known(dsd) and is_known(by):
         return BUILTINS[node.name].run(body.program.ev, node, [dsd, by])
     return _changed(body, op, dsd, by, node.span)
+
+
+def _pointer(body: Body, node: s.Expr, scope: Scope) -> Value:
+    """A pointer, or where an array begins."""
+    place = locate(body, node, scope)
+    by = body.read(place)
+    if isinstance(by.type, t.ArrayType):
+        by = address_of(body, place, node.span)
+    if not isinstance(by.type, t.PointerType):
+        fail(f"expected a pointer, got a value of type {type_of(by)}", node.span)
+    return by
+
+
+def set_dsr(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> Value:
+    """`@set_dsr_base_addr` and `@set_dsr_length`: of the DSD that a DSR holds."""
+    del wanted
+    _count_args(node, 2)
+    dsr = body.known(node.args[0], scope)
+    if not isinstance(dsr.data, Dsr):
+        fail(f"@{node.name} takes a DSR, got {type_of(dsr)}", node.args[0].span)
+    length = node.name == "set_dsr_length"
+    by = body.expr_as(node.args[1], scope, t.U16) if length else _pointer(body, node.args[1], scope)
+    file, number = dsr_key(dsr.data, node.span)
+    a = operand(Of.DSR, file << 8 | number)
+    body.emit(Op.SET_DSR, a=a, b=body.number(by, node.span), c=int(length))
+    return VOID
 
 
 def increment_dsd_offset(body: Body, node: s.Builtin, scope: Scope, wanted: t.Type | None) -> Value:

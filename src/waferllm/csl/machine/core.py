@@ -59,6 +59,7 @@ from waferllm.csl.machine.vector import (
     finish,
     load,
     memory_only,
+    signed16,
     start,
     store,
     unblock,
@@ -66,6 +67,7 @@ from waferllm.csl.machine.vector import (
 
 O = {each.name: int(each) for each in Op}  # noqa: E741
 CONST, MOVE, LOAD, STORE, COPY = (O[n] for n in ("CONST", "MOVE", "LOAD", "STORE", "COPY"))
+LOAD_NEXT, STORE_NEXT, LOOP = (O[n] for n in ("LOAD_NEXT", "STORE_NEXT", "LOOP"))
 ADD, DIV, REM, SHR, NEG, NOT, LNOT, EQ, GE = (
     O[n] for n in ("ADD", "DIV", "REM", "SHR", "NEG", "NOT", "LNOT", "EQ", "GE")
 )
@@ -73,10 +75,12 @@ CONVERT, MATH, JUMP, JUMP_IF, JUMP_UNLESS = (
     O[n] for n in ("CONVERT", "MATH", "JUMP", "JUMP_IF", "JUMP_UNLESS")
 )
 CALL, CALL_AT, RETURN, END, TRAP = (O[n] for n in ("CALL", "CALL_AT", "RETURN", "END", "TRAP"))
-VECTOR, LOAD_DSR, DSD_ADDRESS, DSD_LENGTH = (
-    O[n] for n in ("VECTOR", "LOAD_DSR", "DSD_ADDRESS", "DSD_LENGTH")
+VECTOR, LOAD_DSR, SET_DSR, DSD_ADDRESS, DSD_LENGTH = (
+    O[n] for n in ("VECTOR", "LOAD_DSR", "SET_DSR", "DSD_ADDRESS", "DSD_LENGTH")
 )
-DSD_STRIDE, DSD_ADVANCE, FIFO_LENGTH = (O[n] for n in ("DSD_STRIDE", "DSD_ADVANCE", "FIFO_LENGTH"))
+DSD_STRIDE, DSD_ADVANCE, DSD_PART, FIFO_LENGTH = (
+    O[n] for n in ("DSD_STRIDE", "DSD_ADVANCE", "DSD_PART", "FIFO_LENGTH")
+)
 ACTIVATE, BLOCK, UNBLOCK, QUEUE_FLUSH = (
     O[n] for n in ("ACTIVATE", "BLOCK", "UNBLOCK", "QUEUE_FLUSH")
 )
@@ -376,6 +380,10 @@ def _rare(s, pe, ins, row, now):
         dsr = ins[3] & 0xFFFFFF
         s.dsr[pe, dsr >> 8, dsr & 0xFF] = reg[ins[4]]
         s.dsr_options[pe, dsr >> 8, dsr & 0xFF] = ins[7]
+    elif op == SET_DSR:
+        dsr, low = ins[3] & 0xFFFFFF, 16 * ins[5]
+        packed = s.dsr[pe, dsr >> 8, dsr & 0xFF] & ~(np.int64(0xFFFF) << low)
+        s.dsr[pe, dsr >> 8, dsr & 0xFF] = packed | (reg[ins[4]] & 0xFFFF) << low
     elif op == DSD_ADDRESS:
         reg[d] = (reg[ins[3]] & ~np.int64(0xFFFF)) | (reg[ins[4]] & 0xFFFF)
     elif op == DSD_LENGTH:
@@ -389,6 +397,13 @@ def _rare(s, pe, ins, row, now):
         packed = reg[ins[3]]
         moved = (packed + reg[ins[4]] * ins[5]) & 0xFFFF
         reg[d] = (packed & ~np.int64(0xFFFF)) | moved
+    elif op == DSD_PART:
+        packed = reg[ins[3]]
+        if ins[4] < 2:
+            reg[d] = packed >> 16 * ins[4] & 0xFFFF
+        else:
+            words = max(s.dsds[s.at[s.code_of[pe], 2] + ((packed >> 48) & 0xFFFF), D_WORDS], 1)
+            reg[d] = signed16(packed >> 32) // words * ins[5] & 0xFFFF
     elif op == FIFO_LENGTH:
         packed = reg[ins[3]]
         fifo = s.dsds[s.at[s.code_of[pe], 2] + ((packed >> 48) & 0xFFFF), D_FIFO]
@@ -479,6 +494,18 @@ def execute(s, pe, now, most):
                 fault(s, F_DIVIDE, pe, row, 0)
                 break
             reg[ins[2]] = binary(op, ins[1], reg[ins[3]], b)
+        elif op == LOAD_NEXT:
+            at = reg[ins[3]]
+            reg[ins[3]] = (at + reg[ins[5]]) & 0xFFFF
+            reg[ins[2]] = _load(s, pe, at, ins[1], row)
+        elif op == STORE_NEXT:
+            at = reg[ins[3]]
+            reg[ins[3]] = (at + reg[ins[5]]) & 0xFFFF
+            _store(s, pe, at, ins[1], reg[ins[2]], row)
+        elif op == LOOP:
+            reg[ins[3]] -= 1
+            if reg[ins[3]]:
+                pc = ins[4]
         elif op == JUMP:
             pc = ins[3]
         elif op == JUMP_IF:

@@ -3,6 +3,9 @@
 Sources: (A) CSL documentation, appendix on SIMD; (D) SDK 2.10 documentation, DSD page; (H) Luczynski et
 al., HPDC 2024, on a CS-2; (S) timings of published WSE-2 simulator runs of `@fmuls` and of a GEMM's inner
 loop; (T) data tasks timed on the WSE-3 simulator; (L) link rate and hop latency measured on a CS-3;
+(M) MeshGEMM of five sizes on a CS-3: a step of tile t takes 182 + 28.4 t + 3.41 t^2 + 0.235 t^3 cycles within
+2 %, that is 28 for three DSD loads, 3.4 for each call of `@map` with a preloaded `@fmach`, and 0.235 for
+each of its elements; (R) two readings of the clock one after the other take 18 cycles on a CS-3;
 (C) our choice, where nothing is published.
 """
 
@@ -39,14 +42,18 @@ class Profile:
     hop_cycles: int = 1  # (H); WSE-3 silicon 2 (L)
     ramp_cycles: int = 2  # (H) T_R, each way
     link_period: tuple[int, int] = (1, 1)  # wavelets per cycles; WSE-3 silicon 8 in 9 (L)
-    vector_start_cycles: int = 5  # (S) n + 6 between two readings of the clock, DSRs preloaded
-    dsd_load_cycles: int = 9  # (S) about 28 for three operands
+    vector_start_cycles: int = 1  # (M)
+    time_cycles: int = 5  # (S) n + 6 between two readings of the clock, DSRs preloaded; (R)
+    dsd_load_cycles: int = 9  # (S) about 28 for three operands; (M) says the same
+    dsr_word_cycles: int = 4  # (S) 22 + 2.02 n of a GEMM's inner loop that sets two addresses
     task_start_cycles: int = 22  # (T) 31 to 32 per wavelet, a short data task's body included
     divide_cycles: int = 50  # comment in the published examples
     float_cycles: int = 2  # (C) scalar float add, multiply, compare, convert
     call_cycles: int = 2  # (C) also jumps that are taken
     math_cycles: int = 60  # (C) square root, exponential, … in software
-    load_cycles: int = 2  # (C)
+    load_cycles: int = 1  # (A) memory answers in a cycle
+    read_words: int = 16  # a cycle: as many as (A)'s widths need; WSE-3 silicon 8 (M)
+    conflict_cycles: int = 2  # (S), (A); WSE-3 silicon 1: (M) shows none in five sizes
 
 
 def _profiles() -> dict[str, Profile]:
@@ -54,7 +61,14 @@ def _profiles() -> dict[str, Profile]:
         Profile(name="wse2@sim", arch="wse2"),
         Profile(name="wse3@sim", arch="wse3"),
         Profile(name="wse2@silicon", arch="wse2"),
-        Profile(name="wse3@silicon", arch="wse3", hop_cycles=2, link_period=(8, 9)),
+        Profile(
+            name="wse3@silicon",
+            arch="wse3",
+            hop_cycles=2,
+            link_period=(8, 9),
+            read_words=8,
+            conflict_cycles=1,
+        ),
     ]
     return {each.name: each for each in made}
 
@@ -84,6 +98,8 @@ def instruction_cycles(profile: Profile) -> np.ndarray:
         for kind in FLOATS:
             cycles[op, kind] = profile.float_cycles
     cycles[Op.LOAD_DSR] = profile.dsd_load_cycles
+    cycles[Op.SET_DSR] = profile.dsr_word_cycles
+    cycles[Op.TIME] = profile.time_cycles
     cycles[Op.END] = 0
     return cycles
 

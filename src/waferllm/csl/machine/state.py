@@ -84,6 +84,7 @@ class Arrays(NamedTuple):
     simd: np.ndarray
     widths: np.ndarray
     vector_cost: np.ndarray  # start, DSD load, task start
+    reads: np.ndarray  # words a cycle, cycles of a step whose words lie in one bank
     # Program
     ins: np.ndarray
     constants: np.ndarray
@@ -209,6 +210,7 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         vector_cost=np.array(
             [profile.vector_start_cycles, profile.dsd_load_cycles, profile.task_start_cycles], i64
         ),
+        reads=np.array([profile.read_words, profile.conflict_cycles], i64),
         ins=tables.instructions,
         constants=tables.constants,
         dsds=tables.dsds,

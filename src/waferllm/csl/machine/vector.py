@@ -104,6 +104,7 @@ LOCAL, COLOR, QUEUE_ID, DATA_TASK, CONTROL_TASK, THREAD_ID = (
     )
 )  # fmt: skip
 DONE, PROGRESS, STALLED = 1, 2, 3
+BANKS = 8  # successive words lie in successive ones
 HIGH, MEDIUM = int(Priority.HIGH), int(Priority.MEDIUM)
 TEST_OR_SUSPEND, TERMINATE, SUSPEND, FAULT = range(4)
 NOWHERE = -1  # in `owner`
@@ -251,10 +252,13 @@ def _stride_limit(width, thread, o):
 @njit(cache=True)
 def _width(s, thread):
     """Elements that one cycle can take, fabric aside."""
-    width = s.simd[thread[T_OP]]
+    width, words = s.simd[thread[T_OP]], np.int64(0)
     for position in range(3):
-        width = _stride_limit(width, thread, OPERANDS + position * OPERAND_FIELDS)
-    return width
+        o = OPERANDS + position * OPERAND_FIELDS
+        width = _stride_limit(width, thread, o)
+        if position > 0 and thread[o + O_KIND] <= K_CIRCBUF:
+            words += thread[o + O_WORDS]
+    return min(width, s.reads[0] // words) if words else width
 
 
 @njit(cache=True)
@@ -702,9 +706,24 @@ def finish(s, pe, slot, result, by_control):
 
 
 @njit(cache=True)
+def _in_one_bank(thread, source):
+    """Whether a source and the result never leave one bank: strides of whole rows of banks."""
+    o = OPERANDS
+    if thread[o + O_KIND] > K_CIRCBUF or thread[source + O_KIND] > K_CIRCBUF:
+        return False
+    mine, theirs = thread[o + O_STRIDE], thread[source + O_STRIDE]
+    if mine == 0 or theirs == 0 or mine % BANKS or theirs % BANKS:
+        return False
+    return thread[o + O_ADDRESS] % BANKS == thread[source + O_ADDRESS] % BANKS
+
+
+@njit(cache=True)
 def _conflict(thread):
-    """Whether the two sources' next words lie in banks that cannot be read together."""
+    """Whether the next words lie in banks that cannot be used together: those of the two sources, or of
+    a result and a source that both stay in one bank."""
     a, b = OPERANDS + OPERAND_FIELDS, OPERANDS + 2 * OPERAND_FIELDS
+    if _in_one_bank(thread, a) or _in_one_bank(thread, b):
+        return True
     if thread[a + O_KIND] > K_CIRCBUF or thread[b + O_KIND] > K_CIRCBUF:
         return False
     return thread[a + O_ADDRESS] % 4 == thread[b + O_ADDRESS] % 4
@@ -715,7 +734,7 @@ def all_at_once(s, pe, thread):
     """Run a memory-only operation to its end; returns its cycles."""
     width, cycles = thread[T_WIDTH], np.int64(0)
     while thread[T_LEFT] > 0:
-        cycles += 2 if _conflict(thread) else 1
+        cycles += s.reads[1] if _conflict(thread) else 1
         for _ in range(min(width, thread[T_LEFT])):
             one_element(s, pe, thread, 0)
         if s.fault[0]:
