@@ -1,7 +1,9 @@
 """A tuning as tables for a person and as JSON; every figure is predicted."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -9,11 +11,11 @@ from rich.text import Text
 from waferllm.plmr.constants import constants_json
 from waferllm.plmr.energy import ACTIVITY, assumptions_json
 from waferllm.tune.options import Decode, Prefill
-from waferllm.tune.search import Placed, Tuned
+from waferllm.tune.search import POLICIES, Placed, Tuned
 from waferllm.units import show_bytes
 
 MOST_ROWS = 12
-_COLUMNS = ("", "prefill", "decode", "TTFT", "TPOT", "request", "tokens/s", "J/token")
+_COLUMNS = ("placement", "TTFT, TPOT", "request", "tokens/s", "J/token")
 
 
 def to_json(made: Tuned) -> dict[str, Any]:
@@ -74,43 +76,64 @@ def render(made: Tuned) -> RenderableType:
         f"{work.config.name} on {work.chip.name}, {work.input_len} tokens in, {work.output_len} "
         f"out, {work.dtype}: best for {made.objective} of {made.placements:,} placements (predicted)"
     )
-    best = _table(head, [(str(n + 1), one) for n, one in enumerate(made.best)])
-    near = _table("The best that differs in one choice (predicted)", made.neighbours)
+    best = _table(head, [("", one) for one in made.best])
+    near = _table("The best that differs in one choice (predicted)", _merged(made.neighbours))
     step = max(1, -(-len(made.front) // MOST_ROWS))
+    shown = made.front[::step]
     front = _table(
-        f"Pareto front of latency, throughput, energy: every {step}. of {len(made.front)} (predicted)",
-        [("", one) for one in made.front[::step]],
+        f"Pareto front of latency, throughput, energy: {len(shown)} of {len(made.front)} (predicted)",
+        [("", one) for one in shown],
     )
     return Group(best, _breakdown(made.best[0], made), near, front, Text("\n".join(_notes(made))))
 
 
-def _table(title: str, rows: Any) -> Table:
-    table = Table(title=title)
+def _merged(neighbours: Sequence[tuple[str, Placed]]) -> list[tuple[str, Placed]]:
+    """One row for each placement, with all the choices that it is the best alternative for."""
+    found: list[tuple[list[str], Placed]] = []
+    for key, one in neighbours:
+        same = next((keys for keys, other in found if other == one), None)
+        if same is None:
+            found.append(([key], one))
+        else:
+            same.append(key)
+    return [(f"[i]other {_choices(keys)}[/i]\n", one) for keys, one in found]
+
+
+def _choices(keys: Sequence[str]) -> str:
+    """`prefill grid`, `prefill chunks` as `prefill grid, chunks`."""
+    said: list[str] = []
+    for key in keys:
+        phase, _, choice = key.replace("_", " ").partition(" ")
+        said.append(choice if said and keys[0].startswith(phase) else f"{phase} {choice}")
+    return ", ".join(said)
+
+
+def _table(title: str, rows: Sequence[tuple[str, Placed]]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
     for column in _COLUMNS:
-        table.add_column(column, justify="left" if column in _COLUMNS[:3] else "right")
+        first = column == _COLUMNS[0]
+        table.add_column(column, justify="left" if first else "right", no_wrap=first)
     for label, one in rows:
+        lines = "\n" * label.count("\n")
         table.add_row(
-            label,
-            _prefill(one.prefill),
-            _decode(one.decode),
-            f"{one.ttft_s * 1e3:.1f} ms",
-            f"{one.tpot_s * 1e6:.0f} us",
-            f"{one.latency_s:.3f} s",
-            f"{one.output_tokens_per_s:,.0f}",
-            f"{one.activity_j:.2f} / {one.constant_power_j:.2f}",
+            f"{label}prefill {_prefill(one.prefill)}\ndecode  {_decode(one.decode)}",
+            f"{lines}{one.ttft_s * 1e3:.1f} ms\n{one.tpot_s * 1e6:.0f} us",
+            f"{lines}{one.latency_s:.3f} s",
+            f"{lines}{one.output_tokens_per_s:,.0f}",
+            f"{lines}{one.activity_j:.2f}\n{one.constant_power_j:.2f}",
         )
     return table
 
 
 def _prefill(one: Prefill) -> str:
-    return f"{one.grid}, {one.regions} regions, {one.chunks} chunks"
+    return f"{one.regions} of {one.grid}, {one.chunks} chunks"
 
 
 def _decode(one: Decode) -> str:
-    return (
-        f"{one.grid}, {one.regions} regions, {one.tree}, {one.kv}, batch {one.batch} x "
-        f"{one.in_flight} in flight"
-    )
+    many = one.batch * one.in_flight > 1
+    requests = f"{one.batch}x{one.in_flight} requests" if many else "1 request"
+    kv = "" if one.kv == POLICIES[0] else f", {one.kv}"
+    return f"{one.regions} of {one.grid}, {one.tree}{kv}, {requests}"
 
 
 def _breakdown(best: Placed, made: Tuned) -> Table:
@@ -132,7 +155,8 @@ def _notes(made: Tuned) -> list[str]:
         f"No placement takes less than {made.bound_latency_s:.3f} s for a request (full rate, "
         f"light-cone distance of dependent products); the quickest takes "
         f"{quickest / made.bound_latency_s:.1f} times that.",
-        "J/token: by activity / at constant power. Assumed for activity: "
+        "Requests: of one batch x batches in flight. J/token: by activity, at constant power. "
+        "Assumed for activity: "
         + "; ".join(f"{a.name} {a.value:g} {a.unit} ({a.source})" for a in ACTIVITY)
         + ".",
         "A chunk of the prompt attends to what is there by then, a token of decode to the mean of its "
