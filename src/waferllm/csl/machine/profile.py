@@ -3,10 +3,10 @@
 Sources: (A) CSL documentation, appendix on SIMD; (D) SDK 2.10 documentation, DSD page; (H) Luczynski et
 al., HPDC 2024, on a CS-2; (S) timings of published WSE-2 simulator runs of `@fmuls` and of a GEMM's inner
 loop; (T) data tasks timed on the WSE-3 simulator; (L) link rate and hop latency measured on a CS-3;
-(M) MeshGEMM of five sizes on a CS-3: a step of tile t takes 182 + 28.4 t + 3.41 t^2 + 0.235 t^3 cycles within
-2 %, that is 28 for three DSD loads, 3.4 for each call of `@map` with a preloaded `@fmach`, and 0.235 for
-each of its elements; (R) two readings of the clock one after the other take 18 cycles on a CS-3;
-(C) our choice, where nothing is published.
+(M) MeshGEMM of five sizes on a CS-3: a step of tile t takes 182 + 28.4 t + 3.41 t^2 + 0.235 t^3 cycles
+within 2 %, that is 28 for three DSD loads, 2 t^2 for sending and receiving both tiles by pairs, 1.4 for
+each call of `@map` with a preloaded `@fmach`, and 0.235 for each of its elements; (R) two readings of the
+clock one after the other, 18 cycles on a CS-3; (C) our choice, where nothing is published.
 """
 
 from dataclasses import dataclass
@@ -100,7 +100,8 @@ def instruction_cycles(profile: Profile) -> np.ndarray:
     cycles[Op.LOAD_DSR] = profile.dsd_load_cycles
     cycles[Op.SET_DSR] = profile.dsr_word_cycles
     cycles[Op.TIME] = profile.time_cycles
-    cycles[Op.END] = 0
+    for op in (Op.LOAD_NEXT, Op.LOOP, Op.END):  # (M) `@map` steps its DSRs and repeats for nothing
+        cycles[op] = 0
     return cycles
 
 
