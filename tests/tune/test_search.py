@@ -22,6 +22,7 @@ from waferllm.tune import search
 from waferllm.tune.bound import decode_bound_cycles, light_cone_hops, prefill_bound_cycles
 from waferllm.tune.options import Work, decodes, move_program, prefills
 from waferllm.tune.search import trees, tune
+from waferllm.tune.view import _notes
 
 SMALL = replace(
     find_config("llama3-8b"), name="small", hidden=1024, ffn=2816, layers=4, heads=16, kv_heads=4,
@@ -210,3 +211,24 @@ def test_the_command_prints_one_object(monkeypatch):
     data = json.loads(result.output)
     assert data["bound"]["best_over_bound"] > 1
     assert data["best"][0]["tpot_s"] > 0
+
+
+def test_grids_that_were_asked_for_are_costed_as_the_search_costs_them(monkeypatch):
+    monkeypatch.setattr(search, "grids", lambda chip: GRIDS[:1])
+    asked = (Mesh(248, 248), Mesh(331, 375))
+    made = tune(SMALL, "wse2", 480, 64, beside=asked).beside
+    work = Work(SMALL, WSE2, 480, 64, "float16")
+    alone = [
+        one for one in decodes(work, asked[1], {"K=2": trees(asked[1])["K=2"]}, "shift", 1)
+        if one.in_flight == 1
+    ]  # fmt: skip
+    assert made.decode.step_cycles == min(one.step_cycles for one in alone)
+    shares = (1, 2, 4)
+    passes = [one.pass_cycles for share in shares for one in prefills(work, asked[0], share)]
+    assert made.prefill.pass_cycles == min(passes)
+
+
+def test_a_grid_that_was_asked_for_and_does_not_fit_says_so():
+    made = tune("llama3-8b", "wse2", 64, 2, beside=(Mesh(600, 600), Mesh(360, 360)))
+    assert made.beside.prefill is None
+    assert any("prefill on 600x600 does not fit" in line for line in _notes(made))

@@ -23,7 +23,7 @@ from waferllm.engine.scheduler import SlotBudget
 from waferllm.engine.sequence import Output
 from waferllm.errors import CapacityError, InputError
 from waferllm.layout import Mesh
-from waferllm.plmr.compliance import fits
+from waferllm.plmr.compliance import check_grid
 from waferllm.reports.generated import execution_json, plmr_json, report
 from waferllm.reports.placed import Plan
 from waferllm.reports.plan import plan
@@ -184,11 +184,7 @@ class _Printer:
 
 def _check_report(llm: LLM, grid: Mesh, chip: Chip) -> None:
     """Refuse before anything runs what the report could not be made for."""
-    if not fits(grid, chip):
-        raise InputError(
-            f"grid {grid} is larger than {chip.name}, which has {chip.grid_rows}x{chip.grid_cols} "
-            "cores (rows x columns). Choose a smaller one, or another chip."
-        )
+    check_grid(grid, chip)
     rates = chip.macs_per_cycle.known
     if llm.dtype not in rates:
         raise InputError(

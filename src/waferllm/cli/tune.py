@@ -4,11 +4,14 @@ import json as jsonlib
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from waferllm.cli.interrupt import INTERRUPTED
+
+if TYPE_CHECKING:
+    from waferllm.layout import Mesh
 
 
 def tune(
@@ -23,6 +26,12 @@ def tune(
     objective: Annotated[str, typer.Option(help="latency, throughput or energy.")] = "latency",
     dtype: Annotated[str, typer.Option(help="float16, bfloat16 or float32.")] = "float16",
     top: Annotated[int, typer.Option(min=1, help="How many of the best to show.")] = 3,
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            help="Prefill and decode grid to compare with, as 600x600,360x360 (the paper's)."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Search grids, regions, trees, KV policy and batch for the best placement; Ctrl-C keeps it."""
@@ -37,7 +46,7 @@ def tune(
         with _patient(), _bar() as progress:
             made = search(
                 model, found, input_len, output_len,
-                objective=objective, dtype=dtype, top=top, progress=progress,
+                objective=objective, dtype=dtype, top=top, beside=_pair(beside), progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
         typer.echo("waferllm: interrupted before anything was found that fits.", err=True)
@@ -48,6 +57,21 @@ def tune(
         Console(highlight=False).print(render(made))
     if made.interrupted:
         raise typer.Exit(INTERRUPTED)
+
+
+def _pair(text: str | None) -> "tuple[Mesh, Mesh] | None":
+    """Two grids."""
+    from waferllm.errors import InputError
+    from waferllm.layout import Mesh
+
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise InputError(
+            f"got --beside {text}, expected a prefill and a decode grid, as in 600x600,360x360."
+        )
+    return Mesh.parse(parts[0]), Mesh.parse(parts[1])
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from waferllm.chip import Chip
+from waferllm.errors import InputError
 from waferllm.layout import Mesh
 from waferllm.plmr.overlap import Cover
 from waferllm.plmr.walk import Phase, Reading, Said
@@ -79,6 +80,15 @@ def fits(mesh: Mesh, chip: Chip) -> bool:
     """Whether the mesh fits the chip's grid, upright or turned by 90 degrees."""
     sides, grid = sorted((mesh.rows, mesh.cols)), sorted((chip.grid_rows, chip.grid_cols))
     return sides[0] <= grid[0] and sides[1] <= grid[1]
+
+
+def check_grid(grid: Mesh, chip: Chip, phase: str = "") -> None:
+    """Raises `InputError` for a grid that the chip has no room for."""
+    if not fits(grid, chip):
+        raise InputError(
+            f"{phase} grid {grid} is larger than {chip.name}, which has {chip.grid_rows}x"
+            f"{chip.grid_cols} cores (rows x columns). Choose a smaller one, or another chip.".lstrip()
+        )
 
 
 def stage_budget(cores: int) -> int:

@@ -18,7 +18,7 @@ from waferllm.models.compared import decode_program, prefill_program
 from waferllm.models.config import ModelConfig
 from waferllm.models.registry import find_config
 from waferllm.plmr import Compliance, check
-from waferllm.plmr.compliance import fits
+from waferllm.plmr.compliance import check_grid
 from waferllm.plmr.constants import software
 from waferllm.plmr.costing import reading_of
 from waferllm.plmr.time import time
@@ -111,11 +111,7 @@ def compare(
     chip = chip if isinstance(chip, Chip) else named_chip(chip)
     grids = [Mesh.parse(g) if isinstance(g, str) else g for g in (prefill_grid, decode_grid)]
     for grid in grids:
-        if not fits(grid, chip):
-            raise InputError(
-                f"grid {grid} is larger than {chip.name}, which has {chip.grid_rows}x"
-                f"{chip.grid_cols} cores: choose --prefill-grid and --decode-grid."
-            )
+        check_grid(grid, chip)
         if grid.rows != grid.cols:
             raise InputError(
                 f"grid {grid}: the systems are compared in the published schedule, which was timed on square "

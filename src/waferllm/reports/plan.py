@@ -18,7 +18,7 @@ from waferllm.models.config import ModelConfig
 from waferllm.models.programs import GEMMS, ModelPrograms
 from waferllm.models.registry import find_config
 from waferllm.plmr import Compliance, Reading, Verdict, check, read
-from waferllm.plmr.compliance import fits
+from waferllm.plmr.compliance import check_grid
 from waferllm.reports.advice import advice
 from waferllm.reports.algorithms import choices, usage
 from waferllm.reports.placed import PhasePlan, Plan, Question, Usage
@@ -52,7 +52,7 @@ def plan(
     grids = {"prefill": _grid(prefill_grid), "decode": _grid(decode_grid)}
     _check_options(chip, kv, gemm, gemv, dtype)
     for phase, grid in grids.items():
-        _check_grid(grid, chip, phase)
+        check_grid(grid, chip, phase)
     for name, count in (("input", input_len), ("output", output_len), ("batch", batch)):
         if count < 1:
             raise InputError(f"{name} = {count}: a plan needs at least 1.")
@@ -232,11 +232,3 @@ def _check_options(chip: Chip, kv: str, gemm: str, gemv: str, dtype: str) -> Non
     if dtype not in DTYPES:
         raise InputError(f"dtype '{dtype}': use one of {', '.join(DTYPES)}.")
     _ = chip.macs_per_cycle[dtype]  # raises for a data type that the chip does not have
-
-
-def _check_grid(grid: Mesh, chip: Chip, phase: str) -> None:
-    if not fits(grid, chip):
-        raise InputError(
-            f"{phase} grid {grid} is larger than {chip.name}, which has {chip.grid_rows}x"
-            f"{chip.grid_cols} cores (rows x columns)."
-        )

@@ -21,7 +21,7 @@ from waferllm.models.config import ModelConfig
 from waferllm.models.published import GROUPS, group_cores
 from waferllm.models.registry import find_config
 from waferllm.plmr import Compliance, check
-from waferllm.plmr.compliance import fits
+from waferllm.plmr.compliance import check_grid
 from waferllm.plmr.constants import software
 from waferllm.plmr.costing import reading_of
 from waferllm.plmr.energy import dynamic_j
@@ -272,11 +272,7 @@ def _on(grid: Grid, chip: Chip, made: Callable[[Mesh], Prediction]) -> Predictio
     """The prediction on a grid; "auto" tries squares in steps of 60 cores that hold the program."""
     if grid != AUTO:
         mesh = Mesh.parse(grid) if isinstance(grid, str) else Mesh.of(grid)
-        if not fits(mesh, chip):
-            raise InputError(
-                f"grid {mesh} is larger than {chip.name}, which has {chip.grid_rows}x"
-                f"{chip.grid_cols} cores (rows x columns)."
-            )
+        check_grid(mesh, chip)
         return made(mesh)
     side = min(chip.grid_rows, chip.grid_cols)
     sides = range(GRID_STEP, side + 1, GRID_STEP) if side >= GRID_STEP else (side,)

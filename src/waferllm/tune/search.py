@@ -6,7 +6,7 @@ first. Requests come in waves of as many as the decode holds at once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from waferllm.kernels.gemv import AllReduce
 from waferllm.layout import Mesh
 from waferllm.models.config import ModelConfig
 from waferllm.models.registry import find_config
+from waferllm.plmr.compliance import check_grid
 from waferllm.plmr.energy import STATIC
 from waferllm.plmr.time import BelowFloorError
 from waferllm.reports.predict import check_positions
@@ -65,6 +66,15 @@ class Placed:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Phases on grids that were asked for, the quickest for one request with the paper's K=2 and shift."""
+
+    grids: tuple[Mesh, Mesh]
+    prefill: Prefill | None  # None where it does not fit
+    decode: Decode | None
+
+
+@dataclass(frozen=True)
 class Tuned:
     """The best placements, what they beat, the Pareto front and the distance to the bound."""
 
@@ -76,6 +86,7 @@ class Tuned:
     bound_latency_s: float
     placements: int
     interrupted: bool
+    beside: Beside | None = None
 
 
 def tune(
@@ -87,10 +98,12 @@ def tune(
     objective: str = "latency",
     dtype: str = "float16",
     top: int = 3,
+    beside: tuple[Mesh, Mesh] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Tuned:
     """The best placements of a model; Ctrl-C ends the search and keeps what it has found.
 
+    `beside` names a prefill and a decode grid, such as the paper's, to see what the best gains.
     It raises KeyboardInterrupt only where nothing was found by then.
     Raises `InputError` for names and lengths that cannot be, `CapacityError` where nothing fits.
     """
@@ -104,8 +117,11 @@ def tune(
     check_positions(config, input_len + output_len)
     _ = found.macs_per_cycle[dtype]  # raises for a data type that the chip does not have
     work = Work(config, found, input_len, output_len, dtype)
-    first, then, interrupted = _laid(work, progress)
-    return _chosen(work, objective, first, then, top, interrupted)
+    for grid in beside or ():
+        check_grid(grid, found)
+    first, then, interrupted = _laid(work, progress, beside)
+    made = _chosen(work, objective, first, then, top, interrupted)
+    return made if beside is None else replace(made, beside=_beside(beside, first, then))
 
 
 def grids(chip: Chip) -> list[Mesh]:
@@ -150,12 +166,14 @@ def trees(grid: Mesh) -> dict[str, AllReduce]:
     )
 
 
-def _laid(work: Work, progress: Progress) -> tuple[list[Prefill], list[Decode], bool]:
+def _laid(
+    work: Work, progress: Progress, beside: tuple[Mesh, Mesh] | None
+) -> tuple[list[Prefill], list[Decode], bool]:
     """Everything that fits, and whether Ctrl-C cut it short."""
     first: list[Prefill] = []
     then: list[Decode] = []
     try:
-        todo = list(_questions(work, first, then))
+        todo = list(_questions(work, first, then, beside))
         for done, ask in enumerate(todo):
             progress(done, len(todo))
             ask()
@@ -166,12 +184,15 @@ def _laid(work: Work, progress: Progress) -> tuple[list[Prefill], list[Decode], 
 
 
 def _questions(
-    work: Work, first: list[Prefill], then: list[Decode]
+    work: Work,
+    first: list[Prefill],
+    then: list[Decode],
+    beside: tuple[Mesh, Mesh] | None,
 ) -> Iterator[Callable[[], None]]:
     """Middle-sized grids first, where both phases fit: a search cut short has something to keep."""
     chip = work.chip
-    for_prefill = set(prefill_grids(chip))
-    every = {*grids(chip), *for_prefill}
+    for_prefill = {*prefill_grids(chip), *(beside or ())[:1]}
+    every = {*grids(chip), *for_prefill, *(beside or ())}
     for grid in sorted(every, key=lambda g: (abs(g.cores - chip.cores_total // 8), g.rows)):
         if not can_hold(work, grid):
             continue
@@ -290,6 +311,19 @@ def _chosen(
         bound_latency_s=bound_s,
         placements=len(first) * len(then),
         interrupted=cut,
+    )
+
+
+def _beside(asked: tuple[Mesh, Mesh], first: list[Prefill], then: list[Decode]) -> Beside:
+    prefills_on = [one for one in first if one.grid == asked[0]]
+    decodes_on = [
+        one for one in then
+        if one.grid == asked[1] and one.requests == 1 and (one.tree, one.kv) == ("K=2", POLICIES[0])
+    ]  # fmt: skip
+    return Beside(
+        asked,
+        min(prefills_on, key=lambda one: one.pass_cycles, default=None),
+        min(decodes_on, key=lambda one: one.step_cycles, default=None),
     )
 
 

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from waferllm.plmr.constants import constants_json
 from waferllm.plmr.energy import ACTIVITY, assumptions_json
+from waferllm.reports.regions import regions_on
 from waferllm.tune.options import Decode, Prefill
-from waferllm.tune.search import POLICIES, Placed, Tuned
+from waferllm.tune.search import POLICIES, Beside, Placed, Tuned
 from waferllm.units import show_bytes
 
 MOST_ROWS = 12
@@ -38,6 +39,7 @@ def to_json(made: Tuned) -> dict[str, Any]:
             "latency_s": made.bound_latency_s,
             "best_over_bound": min(one.latency_s for one in made.front) / made.bound_latency_s,
         },
+        "beside": None if made.beside is None else _beside_json(made.beside),
         "constants": constants_json(),
         "energy_assumptions": assumptions_json(),
     }
@@ -57,6 +59,14 @@ def _placed_json(one: Placed) -> dict[str, Any]:
             "activity": one.activity_j,
             "constant_power": one.constant_power_j,
         },
+    }
+
+
+def _beside_json(beside: Beside) -> dict[str, Any]:
+    phases = {"prefill": beside.prefill, "decode": beside.decode}
+    return {
+        name: {"grid": [grid.rows, grid.cols], "fits": False} if one is None else _phase_json(one)
+        for (name, one), grid in zip(phases.items(), beside.grids, strict=True)
     }
 
 
@@ -164,6 +174,35 @@ def _notes(made: Tuned) -> list[str]:
         f"Between prefill and decode all weights and KV are laid out anew: "
         f"{made.best[0].relayout_s * 1e3:.1f} ms, in the request's time and not in TTFT.",
     ]
+    if made.beside is not None:
+        lines += _beside(made.beside, made)
     if made.interrupted:
         lines.append("The search was interrupted: the best so far, not of all.")
+    return lines
+
+
+def _beside(beside: Beside, made: Tuned) -> list[str]:
+    """What the quickest placement gains over the grids that were asked for, a sentence a phase."""
+    work, hz = made.work, made.work.chip.clock_hz
+    quickest = min(made.front, key=lambda one: one.latency_s)
+    lines = []
+    for name, one, grid, best in (
+        ("prefill", beside.prefill, beside.grids[0], quickest.ttft_s),
+        ("decode", beside.decode, beside.grids[1], quickest.tpot_s),
+    ):
+        if one is None:
+            regions = regions_on(work.chip, grid)
+            have = regions * grid.cores * work.chip.free_per_core_bytes
+            lines.append(
+                f"Beside it, {name} on {grid} does not fit: {work.chip.name} has room for {regions} of it, "
+                f"{have / 1e9:.1f} GB beside code, for {work.weight_bytes / 1e9:.1f} GB of weights, KV "
+                "cache and buffers."
+            )
+            continue
+        cycles = one.pass_cycles if isinstance(one, Prefill) else one.step_cycles
+        said = _prefill(one) if isinstance(one, Prefill) else _decode(one)
+        lines.append(
+            f"Beside it, {name} on {said}: {cycles / hz * 1e3:.3f} ms; the quickest takes "
+            f"{best * 1e3:.3f} ms, {1 - best * hz / cycles:.1%} less."
+        )
     return lines
