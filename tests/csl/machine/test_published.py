@@ -6,7 +6,7 @@ import pytest
 from tests.csl.running import Board
 from tests.csl.support import PROGRAMS
 from waferllm.csl.compile import read_params
-from waferllm.csl.host.program import build
+from waferllm.csl.host.program import build, symbol_words
 from waferllm.csl.machine import Machine
 from waferllm.csl.target import Target
 
@@ -53,3 +53,21 @@ def test_the_inner_loop_of_a_gemm_takes_the_published_cycles(n: int) -> None:
     np.testing.assert_array_equal(board.read("C", np.float32).reshape(n, 8), a @ b.T)
     begin, end = (int(board.read(name, np.uint16)[0]) for name in ("begin", "end"))
     assert (end - begin) / 64 == pytest.approx(PUBLISHED_INNER[n], rel=0.06)
+
+
+def test_a_loop_of_synchronous_sends_takes_the_cycles_of_a_cs3() -> None:
+    image = build(PROGRAMS / "emit.csl", {}, target=Target(arch="wse3")).image
+    machine, words = Machine(image, "silicon"), np.arange(64, dtype=np.uint32)
+    code = image.codes[image.code_of[0]]
+    machine.write_words(np.array([0]), symbol_words(code, "words")[0], words.view(np.uint16)[None])
+    machine.launch("go", ())
+    machine.run("quiet")
+    begin, end = (
+        int(machine.read_words(np.array([0]), symbol_words(code, name)[0], 1)[0, 0])
+        for name in ("begin", "end")
+    )
+    got = machine.read_words(
+        np.array([1]), symbol_words(image.codes[image.code_of[1]], "got")[0], 128
+    )
+    np.testing.assert_array_equal(got[0].view(np.uint32), words)
+    assert (end - begin) / len(words) == pytest.approx(13.0, rel=0.04)  # published, a word

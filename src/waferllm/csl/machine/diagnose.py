@@ -164,10 +164,11 @@ def mistakes(machine: "Machine") -> list[str]:
     The second is how some published programs are written, so the hardware's way is kept: the operation
     meets what lies there.
     """
-    beyond = np.flatnonzero(machine.state.beyond[:, 0])
-    lines = [_beyond(machine, int(row)) for row in beyond[:MOST_SHOWN]]
+    rows = np.flatnonzero(machine.state.beyond[:, 0]).tolist()
+    beyond = list({machine.line(row): row for row in reversed(rows)}.values())[::-1]
+    lines = [_beyond(machine, row) for row in beyond[:MOST_SHOWN]]
     if len(beyond) > MOST_SHOWN:
-        lines.append(f"{len(beyond) - MOST_SHOWN} more instructions have a DSD beyond its variable")
+        lines.append(f"{len(beyond) - MOST_SHOWN} more lines have a DSD beyond its variable")
     left = stuck_wavelets(machine)
     for pe, where, color, count in left[:MOST_SHOWN]:
         lines.append(

@@ -4,9 +4,10 @@ Sources: (A) CSL documentation, appendix on SIMD; (D) SDK 2.10 documentation, DS
 al., HPDC 2024, on a CS-2; (S) timings of published WSE-2 simulator runs of `@fmuls` and of a GEMM's inner
 loop; (T) data tasks timed on the WSE-3 simulator; (L) link rate and hop latency measured on a CS-3;
 (M) MeshGEMM of five sizes on a CS-3: a step of tile t takes 182 + 28.4 t + 3.41 t^2 + 0.235 t^3 cycles
-within 2 %, that is 28 for three DSD loads, 2 t^2 for sending and receiving both tiles by pairs, 1.4 for
-each call of `@map` with a preloaded `@fmach`, and 0.235 for each of its elements; (R) two readings of the
-clock one after the other, 18 cycles on a CS-3; (C) our choice, where nothing is published.
+within 2 %, that is 28 for three DSD loads and the loop, 2 t^2 for sending and receiving both tiles by
+pairs, 1.4 for each call of `@map` with a preloaded `@fmach`, and 0.235 for each of its elements; (E) a loop
+of synchronous `@mov32` of one word, 13.0 cycles each on a CS-3; (R) two readings of the clock one after
+the other, 18 cycles on a CS-3; (C) our choice, where nothing is published.
 """
 
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Profile:
     link_period: tuple[int, int] = (1, 1)  # wavelets per cycles; WSE-3 silicon 8 in 9 (L)
     vector_start_cycles: int = 1  # (M)
     time_cycles: int = 5  # (S) n + 6 between two readings of the clock, DSRs preloaded; (R)
-    dsd_load_cycles: int = 9  # (S) about 28 for three operands; (M) says the same
+    dsd_load_cycles: int = 9  # (S) about 28 for three operands; WSE-3 silicon 5 (E)
     dsr_word_cycles: int = 4  # (S) 22 + 2.02 n of a GEMM's inner loop that sets two addresses
     task_start_cycles: int = 22  # (T) 31 to 32 per wavelet, a short data task's body included
     divide_cycles: int = 50  # comment in the published examples
@@ -66,6 +67,7 @@ def _profiles() -> dict[str, Profile]:
             arch="wse3",
             hop_cycles=2,
             link_period=(8, 9),
+            dsd_load_cycles=5,
             read_words=8,
             conflict_cycles=1,
         ),
