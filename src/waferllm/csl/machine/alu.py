@@ -6,9 +6,12 @@ import numpy as np
 
 from waferllm.csl.code import Kind, Math, Op, Vector
 from waferllm.csl.machine.floats import (
+    F16,
     F32,
+    float_to_half,
     from_f32,
     from_float,
+    half_to_float,
     to_f32,
     to_float,
 )
@@ -397,6 +400,10 @@ def _element_half(op, h, a, b, c):
 @njit(cache=True)
 def element(op, h, a, b, c, carry):
     """One element of a vector operation: (result's bits, carry)."""
+    if op == FMACH and h == F16:
+        return float_to_half(half_to_float(a) + half_to_float(b) * half_to_float(c)), carry
+    if op == FADDH and h == F16:
+        return float_to_half(half_to_float(a) + half_to_float(b)), carry
     if op == FMACS:
         # The product is exact in f64; the sum is rounded to f64 and then to f32.
         product = np.float64(to_f32(b)) * np.float64(to_f32(c))

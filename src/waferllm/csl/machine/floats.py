@@ -13,6 +13,8 @@ from numba.extending import intrinsic
 from waferllm.csl.code import Kind
 from waferllm.csl.machine.jit import njit
 
+HALF_LEAST, HALF_BEYOND = (1023 - 14) << 52, (1023 + 16) << 52  # f64's bits: normal numbers of f16
+HALF_SHIFT = (1023 - 15) << 10
 F16, BF16, CB16, F32 = int(Kind.F16), int(Kind.BF16), int(Kind.CB16), int(Kind.F32)
 
 
@@ -91,13 +93,33 @@ def _float_to_small(value, exponent_bits, fraction_bits):
     return np.int64(sign | joined)
 
 
+@njit(cache=True)
+def half_to_float(bits):
+    """An f16's bits as f64: its fields as those of an f32 with another bias, for all finite numbers."""
+    if bits & 0x7C00 == 0x7C00:
+        return _small_to_float(bits, 5, 10)
+    scaled = np.float64(_bits_f32(np.uint32((bits & 0x7FFF) << 13)) * np.float32(2.0**112))
+    return -scaled if bits & 0x8000 else scaled
+
+
+@njit(cache=True)
+def float_to_half(value):
+    """The nearest f16 of an f64; ties to even. Adding just under half of the last place rounds."""
+    raw = _f64_bits(value)
+    size = raw & 0x7FFFFFFFFFFFFFFF
+    if HALF_LEAST <= size < HALF_BEYOND:
+        rounded = size + ((1 << 41) - 1) + (size >> 42 & 1)
+        return np.int64((raw >> 48 & 0x8000) | ((rounded >> 42) - HALF_SHIFT))
+    return _float_to_small(value, 5, 10)
+
+
 @njit(cache=True, inline="never")
 def to_float(bits, kind):
     """A register's bits as f64."""
     if kind == F32:
         return np.float64(_bits_f32(np.uint32(bits & 0xFFFFFFFF)))
     if kind == F16:
-        return _small_to_float(bits, 5, 10)
+        return half_to_float(bits)
     if kind == BF16:
         return np.float64(_bits_f32(np.uint32((bits & 0xFFFF) << 16)))
     return _small_to_float(bits, 6, 9)
@@ -109,7 +131,7 @@ def from_float(value, kind):
     if kind == F32:
         return np.int64(_f32_bits(np.float32(value)))
     if kind == F16:
-        return _float_to_small(value, 5, 10)
+        return float_to_half(value)
     if kind == BF16:
         return _float_to_small(value, 8, 7)
     return _float_to_small(value, 6, 9)

@@ -160,7 +160,8 @@ def _operand(s, pe, code, position, field, thread, words, index):
     """Fill one operand of a thread; returns its length in elements, or -1."""
     how, payload = field >> 24, field & 0xFFFFFF
     o = OPERANDS + position * OPERAND_FIELDS
-    thread[o : o + OPERAND_FIELDS] = 0
+    for each in range(OPERAND_FIELDS):
+        thread[o + each] = 0
     thread[o + O_WORDS], thread[o + O_DSR] = words, -1
     if how == 0:
         thread[o + O_KIND] = K_NONE
@@ -729,9 +730,69 @@ def _conflict(thread):
     return thread[a + O_ADDRESS] % 4 == thread[b + O_ADDRESS] % 4
 
 
+@njit(cache=True)
+def _is_straight(s, thread):
+    """Whether operands are scalars, or lie in memory at strides, all within it."""
+    if thread[OPERANDS + O_KIND] != K_MEM1D:
+        return False
+    for position in range(4):
+        o = OPERANDS + position * OPERAND_FIELDS
+        kind = thread[o + O_KIND]
+        if kind == K_MEM1D:
+            low, high = _extent(s, thread, o)
+            if thread[o + O_MODE] or low < 0 or high + thread[o + O_WORDS] > s.mem.shape[1]:
+                return False
+        elif kind != K_SCALAR and kind != K_NONE:
+            return False
+    return thread[OPERANDS + 3 * OPERAND_FIELDS + O_KIND] != K_MEM1D
+
+
+@njit(cache=True, inline="always")
+def _word(mem, at, words):
+    value = np.int64(mem[at])
+    return value | np.int64(mem[at + 1]) << 16 if words == 2 else value
+
+
+@njit(cache=True, inline="never")
+def _straight(s, pe, thread):
+    """`all_at_once` of what `_is_straight`: the same, its operands in local names."""
+    o, first, second = OPERANDS, OPERANDS + OPERAND_FIELDS, OPERANDS + 2 * OPERAND_FIELDS
+    op, kind, left, carry = thread[T_OP], s.shape[2], thread[T_LEFT], thread[T_CARRY]
+    to, to_step, to_words = thread[o + O_ADDRESS], thread[o + O_STRIDE], thread[o + O_WORDS]
+    a, a_step, a_words = thread[first + O_ADDRESS], thread[first + O_STRIDE], thread[first + O_WORDS]
+    b, b_step, b_words = thread[second + O_ADDRESS], thread[second + O_STRIDE], thread[second + O_WORDS]
+    in_a, in_b = thread[first + O_KIND] == K_MEM1D, thread[second + O_KIND] == K_MEM1D
+    x, y = thread[first + O_VALUE], thread[second + O_VALUE]
+    c = thread[OPERANDS + 3 * OPERAND_FIELDS + O_VALUE]
+    always = _in_one_bank(thread, first) or _in_one_bank(thread, second)
+    both, width, slow = in_a and in_b, thread[T_WIDTH], s.reads[1]
+    mem, cycles = s.mem[pe], np.int64(0)
+    while left > 0:
+        cycles += slow if always or (both and (a - b) % 4 == 0) else 1
+        for _ in range(min(width, left)):
+            if in_a:
+                x = _word(mem, a, a_words)
+            if in_b:
+                y = _word(mem, b, b_words)
+            value, carry = element(op, kind, x, y, c, carry)
+            mem[to] = value & 0xFFFF
+            if to_words == 2:
+                mem[to + 1] = value >> 16 & 0xFFFF
+            to, a, b = to + to_step, a + a_step, b + b_step
+        left -= width
+    thread[o + O_ADDRESS], thread[T_LEFT], thread[T_CARRY] = to, 0, carry
+    if in_a:
+        thread[first + O_ADDRESS] = a
+    if in_b:
+        thread[second + O_ADDRESS] = b
+    return cycles
+
+
 @njit(cache=True, inline="never")
 def all_at_once(s, pe, thread):
     """Run a memory-only operation to its end; returns its cycles."""
+    if thread[T_LEFT] > 0 and _is_straight(s, thread):
+        return _straight(s, pe, thread)
     width, cycles = thread[T_WIDTH], np.int64(0)
     while thread[T_LEFT] > 0:
         cycles += s.reads[1] if _conflict(thread) else 1
