@@ -18,6 +18,7 @@ from waferllm.csl.machine.image import DATA_PARAMS, RAMP
 from waferllm.csl.machine.jit import njit
 from waferllm.csl.machine.state import (
     C_COMPUTE,
+    C_STALL_IN,
     C_STALL_OUT,
     C_TASKS,
     C_VECTORS,
@@ -697,8 +698,10 @@ def _issue_microthread(s, pe, now, mask):
                 continue
             outcome = beat(s, pe, slot, now)
             if outcome == STALLED:
-                ready = arrival(s, pe, thread)
+                ready, stall = arrival(s, pe, thread), thread[T_STALL]
                 soonest = min(soonest, ready if ready > now else NEVER)
+                if stall == C_STALL_OUT or (stall == C_STALL_IN and ready == NEVER):
+                    s.asleep[pe] |= np.int64(1) << slot
                 continue
             if outcome == DONE:
                 trace(s, pe, now + 1, TRACE_DONE, thread[T_ROW], slot)
@@ -761,7 +764,8 @@ def step(s, pe, now):
         s.waits[pe, 0] = 0
     main_first = s.turn[pe] & 8 == 0
     if s.running[pe]:
-        urgent, others = s.running[pe] & s.urgent[pe], s.running[pe] & ~s.urgent[pe]
+        awake = s.running[pe] & ~s.asleep[pe]
+        urgent, others = awake & s.urgent[pe], awake & ~s.urgent[pe]
         if urgent:
             did, when = _issue_microthread(s, pe, now, urgent)
         if not did and not main_first and others:
@@ -775,7 +779,8 @@ def step(s, pe, now):
         if did and s.running[pe]:
             s.turn[pe] |= 8
         elif not did and s.running[pe] and main_first:
-            did, other = _issue_microthread(s, pe, now, s.running[pe] & ~s.urgent[pe])
+            others = s.running[pe] & ~s.urgent[pe] & ~s.asleep[pe]
+            did, other = _issue_microthread(s, pe, now, others)
             when = min(when, other)
     if did:
         s.clock[MOVED] += 1

@@ -213,6 +213,7 @@ def enqueue(s, pe, color, wavelet, ready):
     s.inq[pe, color, at] = (wavelet & KEPT) | ready << READY_SHIFT
     s.in_count[pe, color] += 1
     s.in_mask[pe] |= np.int64(1) << color
+    s.asleep[pe] = 0
     s.alarm[pe] = min(s.alarm[pe], ready)
 
 
@@ -341,6 +342,7 @@ def leave_cores(s, now):
                 s.out_count[pe, queue] -= 1
                 if s.out_count[pe, queue] == 0:
                     out_mask[pe] &= ~(np.int64(1) << queue)
+                s.asleep[pe] = 0
                 s.alarm[pe] = min(s.alarm[pe], now + 1)
                 s.clock[MOVED] += 1
                 sent = True

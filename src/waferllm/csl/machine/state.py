@@ -124,6 +124,7 @@ class Arrays(NamedTuple):
     )  # colors whose input queue a running vector owns; output queues from bit OUTPUTS
     threads: np.ndarray  # int64 [pe, THREADS, THREAD_FIELDS]
     running: np.ndarray  # int64 [pe]: active microthreads, a bit for each
+    asleep: np.ndarray  # int64 [pe]: those that an arrival or a departure has to wake
     urgent: np.ndarray  # int64 [pe]: those that go before the main thread
     turn: np.ndarray
     ready: np.ndarray  # host: 1 when ready for the next command
@@ -246,6 +247,7 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         owned=zeros(pes),
         threads=zeros(pes, THREADS, THREAD_FIELDS),
         running=zeros(pes),
+        asleep=zeros(pes),
         urgent=zeros(pes),
         turn=zeros(pes, dtype=np.int8),
         ready=np.ones(pes, np.int8),

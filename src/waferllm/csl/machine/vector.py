@@ -413,6 +413,7 @@ def start(s, pe, row, now):
             s.threads[pe, slot, field] = thread[field]
         bit = np.int64(1) << slot
         s.running[pe] |= bit
+        s.asleep[pe] &= ~bit
         first = priority == HIGH or priority == MEDIUM
         s.urgent[pe] = s.urgent[pe] | bit if first else s.urgent[pe] & ~bit
         thread = s.threads[pe, slot]
@@ -759,8 +760,16 @@ def _straight(s, pe, thread):
     o, first, second = OPERANDS, OPERANDS + OPERAND_FIELDS, OPERANDS + 2 * OPERAND_FIELDS
     op, kind, left, carry = thread[T_OP], s.shape[2], thread[T_LEFT], thread[T_CARRY]
     to, to_step, to_words = thread[o + O_ADDRESS], thread[o + O_STRIDE], thread[o + O_WORDS]
-    a, a_step, a_words = thread[first + O_ADDRESS], thread[first + O_STRIDE], thread[first + O_WORDS]
-    b, b_step, b_words = thread[second + O_ADDRESS], thread[second + O_STRIDE], thread[second + O_WORDS]
+    a, a_step, a_words = (
+        thread[first + O_ADDRESS],
+        thread[first + O_STRIDE],
+        thread[first + O_WORDS],
+    )
+    b, b_step, b_words = (
+        thread[second + O_ADDRESS],
+        thread[second + O_STRIDE],
+        thread[second + O_WORDS],
+    )
     in_a, in_b = thread[first + O_KIND] == K_MEM1D, thread[second + O_KIND] == K_MEM1D
     x, y = thread[first + O_VALUE], thread[second + O_VALUE]
     c = thread[OPERANDS + 3 * OPERAND_FIELDS + O_VALUE]
