@@ -117,7 +117,7 @@ def trace(s, pe, now, what, detail, slot):
     """Append to the trace, if one was asked for; it counts what did not fit, too."""
     count = s.event_count[0]
     if count < s.event_count[1]:
-        s.events[count] = pe, now, what, detail, slot
+        s.events[count] = pe, now, what, np.int64(detail), np.int64(slot)
     s.event_count[0] = count + 1
 
 

@@ -122,7 +122,7 @@ class Arrays(NamedTuple):
     owned: (
         np.ndarray
     )  # colors whose input queue a running vector owns; output queues from bit OUTPUTS
-    threads: np.ndarray  # int64 [pe, THREADS, THREAD_FIELDS]
+    threads: np.ndarray  # int32 [pe, THREADS, THREAD_FIELDS]; values as 32 bits
     running: np.ndarray  # int64 [pe]: active microthreads, a bit for each
     asleep: np.ndarray  # int64 [pe]: those that an arrival or a departure has to wake
     urgent: np.ndarray  # int64 [pe]: those that go before the main thread
@@ -245,7 +245,7 @@ def make_arrays(image: Image, profile: Profile, events: int = 0) -> Arrays:
         blocked_data=zeros(pes),
         blocked_control=zeros(pes),
         owned=zeros(pes),
-        threads=zeros(pes, THREADS, THREAD_FIELDS),
+        threads=zeros(pes, THREADS, THREAD_FIELDS, dtype=np.int32),
         running=zeros(pes),
         asleep=zeros(pes),
         urgent=zeros(pes),

@@ -323,7 +323,7 @@ def _note_beyond(s, pe, row, code, thread):
         o = OPERANDS + position * OPERAND_FIELDS
         if thread[o + O_KIND] > K_MEM4D or thread[T_LEFT] == 0:
             continue
-        at = thread[o + O_ADDRESS]
+        at = np.int64(thread[o + O_ADDRESS])
         low, high = _extent(s, thread, o)
         high += thread[o + O_WORDS] - 1
         mine = owner[at] if 0 <= at < len(owner) else NOWHERE
