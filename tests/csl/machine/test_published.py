@@ -71,3 +71,13 @@ def test_a_loop_of_synchronous_sends_takes_the_cycles_of_a_cs3() -> None:
     )
     np.testing.assert_array_equal(got[0].view(np.uint32), words)
     assert (end - begin) / len(words) == pytest.approx(13.0, rel=0.04)  # published, a word
+
+
+def test_a_data_task_takes_the_published_cycles() -> None:
+    board, count = Board("data_task.csl", "wse3"), 640
+    words = np.arange(count, dtype=np.uint32)
+    board.write("words", words)
+    before = board.machine.cycle
+    board.go()
+    assert board.read("sum", np.uint32, 1)[0] == words.sum()
+    assert 31 <= (board.machine.cycle - before) / count <= 32  # published, a wavelet
