@@ -47,9 +47,7 @@ class Profile:
     time_cycles: int = 5  # (S) n + 6 between two readings of the clock, DSRs preloaded; (R)
     dsd_load_cycles: int = 9  # (S) about 28 for three operands; WSE-3 silicon 5 (E)
     dsr_word_cycles: int = 4  # (S) 22 + 2.02 n of a GEMM's inner loop that sets two addresses
-    task_start_cycles: int = (
-        24  # (T) 31 to 32 per wavelet, a body of two additions to memory included
-    )
+    task_start_cycles: int = 24  # (T) 31 to 32 per wavelet, with a body of two additions to memory
     divide_cycles: int = 50  # comment in the published examples
     float_cycles: int = 2  # (C) scalar float add, multiply, compare, convert
     call_cycles: int = 2  # (C) also jumps that are taken
