@@ -1,4 +1,7 @@
-"""Programs of ours, lowered and run on the interpreter, against Python and NumPy."""
+"""Programs of ours, lowered and run on the interpreter, against Python and NumPy.
+
+Longer than most files because every form of the language has its test.
+"""
 
 import math
 

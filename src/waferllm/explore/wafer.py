@@ -3,7 +3,8 @@
 A replica is k wafers, each with 1/k of the layers; x goes from one to the next over the link between
 systems. Both phases use the same wafers in turns, with the weights re-laid between them, as `tune`
 models it: a wave of requests is prefilled one after another, then decoded together. Power has two
-readings that bound it (`plmr.energy`): activity, which is shown, and rated power all the time.
+readings that bound it (`plmr.energy`): activity, which is shown, and rated power all the time. Longer than
+most files because figures, prices, ranges and refusals of the one kind of system stand together.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Routers and ramps: hand-counted latencies, published formulas, conservation, order of visits, faults."""
+"""Routers and ramps: hand-counted latencies, published formulas, conservation, order of visits, faults.
+
+Longer than most files because each test comes with the small machine that it runs.
+"""
 
 from dataclasses import replace
 

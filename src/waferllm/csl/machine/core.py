@@ -1,7 +1,8 @@
 """One PE's core, jitted: which task runs, what the main thread executes, which thread issues in a cycle.
 
 In a cycle one thread issues. High and medium microthreads come before the main thread; the main thread
-and the low ones (the default) take turns, since neither starves the other on the chip.
+and the low ones (the default) take turns, since neither starves the other on the chip. Longer than most
+files because the main thread has one branch for each instruction.
 """
 # pyright: reportCallIssue=false
 # Numba gives an intrinsic's first argument itself.
@@ -12,10 +13,36 @@ from waferllm.csl.code import Op
 from waferllm.csl.code import Target as Id
 from waferllm.csl.machine.alu import binary, convert, is_float, math_function, wrap
 from waferllm.csl.machine.bits import lowest_bit
+from waferllm.csl.machine.configuration import (
+    FLUSHING,
+    QUEUES,
+    TEARDOWN_TASK,
+    flush_empty,
+    get_config,
+    on_its_way,
+    random16,
+    set_config,
+)
+from waferllm.csl.machine.elements import (
+    activate,
+    block,
+    finish,
+    pop_wavelet,
+    unblock,
+)
 from waferllm.csl.machine.fabric import COLORS, CONTROL, set_route
 from waferllm.csl.machine.floats import from_float, to_float
-from waferllm.csl.machine.image import DATA_PARAMS, RAMP
+from waferllm.csl.machine.image import DATA_PARAMS
 from waferllm.csl.machine.jit import njit
+from waferllm.csl.machine.starting import (
+    D_FIFO,
+    D_WORDS,
+    fault,
+    load,
+    signed16,
+    start,
+    store,
+)
 from waferllm.csl.machine.state import (
     C_COMPUTE,
     C_STALL_IN,
@@ -23,7 +50,6 @@ from waferllm.csl.machine.state import (
     C_TASKS,
     C_VECTORS,
     CONFIG_FIRST,
-    CONFIG_WORDS,
     F_ADDRESS,
     F_BAD,
     F_DIVIDE,
@@ -36,9 +62,6 @@ from waferllm.csl.machine.state import (
     MAIN,
     MOVED,
     NOW,
-    PORT_BITS,
-    PORT_FULL,
-    QUEUE,
     READY_SHIFT,
     RUNNING,
     T_ROW,
@@ -46,24 +69,12 @@ from waferllm.csl.machine.state import (
     T_START,
 )
 from waferllm.csl.machine.vector import (
-    D_FIFO,
-    D_WORDS,
     DONE,
     STALLED,
-    _pop_wavelet,
-    activate,
     all_at_once,
     arrival,
     beat,
-    block,
-    fault,
-    finish,
-    load,
     memory_only,
-    signed16,
-    start,
-    store,
-    unblock,
 )
 
 O = {each.name: int(each) for each in Op}  # noqa: E741
@@ -96,20 +107,7 @@ U64_KIND, I64_KIND, SET_READ = 7, 6, 0
 NEVER = np.int64(2**62)
 BATCH = 256
 TRACE_TASK, TRACE_END, TRACE_VECTOR, TRACE_DONE, TRACE_STALL = 1, 2, 3, 4, 5
-COLOR_WORDS = (0x7F20, 0x7C00)
-SWITCH_WORDS = (0x7F40, 0x7C40)
-X_WORD, Y_WORD, TORN_WORD = 0x7FC0, 0x7FC1, 0x7FC2
-FILTER_WORD = 0x7FD0
-RANDOM_WORD = 0x7FE8
 PRIORITY_WORD = 0x7FC4  # the first of four
-IN_STATUS_WORD, OUT_STATUS_WORD = 0x7FC9, 0x7FCA
-# Indices of plain words: queues that were flushed, and those to be flushed (output queues high).
-IN_FLUSHED, OUT_FLUSHED, FLUSHING = 0x7FCD - 0x7C00, 0x7FCE - 0x7C00, 0x7FCF - 0x7C00
-TEARDOWN_TASK = (
-    29  # the local task that a teardown or a flushed queue activates; lib/tile_config/teardown
-)
-QUEUES = 8
-LFSR_STEPS = 128
 
 
 @njit(cache=True)
@@ -119,204 +117,6 @@ def trace(s, pe, now, what, detail, slot):
     if count < s.event_count[1]:
         s.events[count] = pe, now, what, np.int64(detail), np.int64(slot)
     s.event_count[0] = count + 1
-
-
-# --- Configuration words ---------------------------------------------------------------------
-
-
-@njit(cache=True, inline="never")
-def _filtered_color(s, pe, number):
-    """The color of a PE's filter, which are numbered by color; -1 if there is none."""
-    for color in range(s.filter_of.shape[1]):
-        if s.filter_of[pe, color] >= 0:
-            if number == 0:
-                return color
-            number -= 1
-    return -1
-
-
-@njit(cache=True, inline="never")
-def _torn_colors(s, pe):
-    """A bit for each color in teardown."""
-    bits = np.int64(0)
-    for color in range(24):
-        bits |= np.int64(s.flags[pe, color] >> 3 & 1) << color
-    return bits
-
-
-@njit(cache=True, inline="never")
-def _queued(s, pe, queue, output):
-    """Wavelets in an input or output queue."""
-    if output:
-        return np.int64(s.out_count[pe, queue])
-    color = s.input_color[s.code_of[pe], queue]
-    return np.int64(s.in_count[pe, color]) if color >= 0 else np.int64(0)
-
-
-@njit(cache=True, inline="never")
-def _queue_status(s, pe, output):
-    """A bit for each queue: empty in the low byte, full in the high one."""
-    code, bits = s.code_of[pe], np.int64(0)
-    for queue in range(QUEUES):
-        held = _queued(s, pe, queue, output)
-        color = s.input_color[code, queue]
-        most = np.int64(s.output_depth[queue]) if output else np.int64(s.depth[code, color])
-        bits |= np.int64(held == 0) << queue
-        bits |= np.int64(held > 0 and held >= most) << (queue + 8)
-    return bits
-
-
-@njit(cache=True, inline="never")
-def _flush_empty(s, pe):
-    """Queues to be flushed that are empty now: note it, and activate the teardown task."""
-    for place in range(2 * QUEUES):
-        queue, output = place % QUEUES, place >= QUEUES
-        bit = np.uint16(1 << place)
-        if s.config[pe, FLUSHING] & bit and _queued(s, pe, queue, output) == 0:
-            s.config[pe, FLUSHING] ^= bit
-            s.config[pe, OUT_FLUSHED if output else IN_FLUSHED] |= np.uint16(1 << queue)
-            activate(s, pe, np.int64(TEARDOWN_TASK))
-
-
-@njit(cache=True, inline="never")
-def get_config(s, pe, word):
-    """A configuration word; see registers.py."""
-    colors, switches = COLOR_WORDS[s.shape[7]], SWITCH_WORDS[s.shape[7]]
-    if colors <= word < colors + 24:
-        color = word - colors
-        flags = np.int64(s.flags[pe, color])
-        made = np.int64(s.tx[pe, color, 0]) | np.int64(s.rx[pe, color, 0]) << 5
-        made |= (flags >> 5 & 1) << 10 | (flags >> 4 & 1) << 11 | (flags >> 1 & 3) << 12
-        return made | (flags >> 3 & 1) << 14
-    if s.shape[7] == 0 and switches <= word < switches + 24:
-        color = word - switches
-        kept = np.int64(s.config[pe, word - CONFIG_FIRST]) & 0x8FFF
-        return kept | np.int64(s.flags[pe, color] & 1) << 12 | np.int64(s.position[pe, color]) << 13
-    if switches <= word < switches + 96:
-        color, field = (word - switches) // 4, (word - switches) % 4
-        if field == 3:
-            return np.int64(s.position[pe, color]) | np.int64(s.flags[pe, color] & 1) << 2
-        return np.int64(s.tx[pe, color, field + 1]) | np.int64(s.rx[pe, color, field + 1]) << 5
-    if word == X_WORD:
-        return pe % s.shape[0]
-    if word == Y_WORD:
-        return pe // s.shape[0]
-    if word == TORN_WORD or word == TORN_WORD + 1:
-        return _torn_colors(s, pe) >> (16 * (word - TORN_WORD)) & 0xFFFF
-    if word == IN_STATUS_WORD or word == OUT_STATUS_WORD:
-        return _queue_status(s, pe, word == OUT_STATUS_WORD)
-    if word == RANDOM_WORD or word == RANDOM_WORD + 1:
-        return s.random[pe, 0] >> (16 * (word - RANDOM_WORD)) & 0xFFFF
-    if FILTER_WORD <= word < FILTER_WORD + 16:
-        color = _filtered_color(s, pe, (word - FILTER_WORD) // 4)
-        return s.filter_state[pe, color, (word - FILTER_WORD) % 4] if color >= 0 else np.int64(0)
-    if CONFIG_FIRST <= word < CONFIG_FIRST + CONFIG_WORDS:
-        return np.int64(s.config[pe, word - CONFIG_FIRST])
-    return np.int64(0)
-
-
-@njit(cache=True, inline="never")
-def _set_switch(s, pe, color, value):
-    """A color's whole switch on WSE-2; see registers.py."""
-    s.config[pe, SWITCH_WORDS[0] + color - CONFIG_FIRST] = value
-    s.flags[pe, color] = (s.flags[pe, color] & ~1) | (value >> 12 & 1)
-    s.position[pe, color] = value >> 13 & 3
-    for position in range(1, 4):
-        field = value >> (4 * position - 4) & 15
-        if field & 7 > RAMP:
-            s.rx[pe, color, position], s.tx[pe, color, position] = 0, 0
-        elif field & 8:
-            s.rx[pe, color, position] = 1 << (field & 7)
-            s.tx[pe, color, position] = s.tx[pe, color, 0]
-        else:
-            s.tx[pe, color, position] = 1 << (field & 7)
-            s.rx[pe, color, position] = s.rx[pe, color, 0]
-
-
-@njit(cache=True, inline="never")
-def set_config(s, pe, word, value):
-    """Write a configuration word."""
-    colors, switches = COLOR_WORDS[s.shape[7]], SWITCH_WORDS[s.shape[7]]
-    if colors <= word < colors + 24:
-        color = word - colors
-        old_rx, old_tx = s.rx[pe, color, 0], s.tx[pe, color, 0]
-        rx, tx = value >> 5 & 31, value & 31
-        sides = np.int64(s.config[pe, SWITCH_WORDS[0] + color - CONFIG_FIRST])
-        for position in range(1, 4):
-            # A side that a position left alone follows position 0.
-            if not s.rx[pe, color, position] and not s.tx[pe, color, position]:
-                continue
-            if s.shape[7] == 0:
-                if sides >> (4 * position - 1) & 1:
-                    s.tx[pe, color, position] = tx
-                else:
-                    s.rx[pe, color, position] = rx
-            else:
-                if s.rx[pe, color, position] == old_rx:
-                    s.rx[pe, color, position] = rx
-                if s.tx[pe, color, position] == old_tx:
-                    s.tx[pe, color, position] = tx
-        s.rx[pe, color, 0], s.tx[pe, color, 0] = rx, tx
-        ring = s.flags[pe, color] & 1
-        s.flags[pe, color] = (
-            ring
-            | (value >> 12 & 3) << 1
-            | (value >> 14 & 1) << 3
-            | (value >> 11 & 1) << 4
-            | (value >> 10 & 1) << 5
-        )
-        if not value >> 14 & 1:
-            s.torn[pe] &= ~(np.int64(1) << color)
-    elif s.shape[7] == 0 and switches <= word < switches + 24:
-        _set_switch(s, pe, word - switches, value)
-    elif switches <= word < switches + 96:
-        color, field = (word - switches) // 4, (word - switches) % 4
-        if field == 3:
-            s.position[pe, color] = value & 3
-            s.flags[pe, color] = (s.flags[pe, color] & ~1) | (value >> 2 & 1)
-        else:
-            rx, tx = value >> 5 & 31, value & 31
-            s.rx[pe, color, field + 1] = rx if rx or not tx else s.rx[pe, color, 0]
-            s.tx[pe, color, field + 1] = tx if tx or not rx else s.tx[pe, color, 0]
-    elif word == RANDOM_WORD or word == RANDOM_WORD + 1:
-        shift = 16 * (word - RANDOM_WORD)
-        kept = s.random[pe, 0] & ~(np.int64(0xFFFF) << shift)
-        s.random[pe, 0] = kept | (value & 0xFFFF) << shift
-    elif FILTER_WORD <= word < FILTER_WORD + 16:
-        color = _filtered_color(s, pe, (word - FILTER_WORD) // 4)
-        if color >= 0:
-            s.filter_state[pe, color, (word - FILTER_WORD) % 4] = value
-    elif CONFIG_FIRST <= word < CONFIG_FIRST + CONFIG_WORDS:
-        s.config[pe, word - CONFIG_FIRST] = value
-
-
-@njit(cache=True, inline="never")
-def _on_its_way(s, pe, word):
-    """Whether the color's route at `word` still has wavelets of its own core to take."""
-    color = word - COLOR_WORDS[s.shape[7]]
-    if not 0 <= color < COLORS or not s.route[color, pe] >> PORT_BITS * RAMP & 1:
-        return False
-    if s.held[color, pe] >> PORT_BITS * RAMP & PORT_FULL:
-        return True
-    queues = s.out_mask[pe]
-    while queues:
-        queue = lowest_bit(queues)
-        queues &= queues - 1
-        for at in range(s.out_count[pe, queue]):
-            if s.out_color[pe, queue, (np.int64(s.out_head[pe, queue]) + at) % QUEUE] == color:
-                return True
-    return False
-
-
-@njit(cache=True, inline="never")
-def _random16(s, pe):
-    """The next 16 bits of x^23 + x^18 + 1, advanced 128 steps (CSL documentation, @random16)."""
-    state = s.random[pe, 0]
-    for _ in range(LFSR_STEPS):
-        bit = (state >> 22 ^ state >> 17) & 1
-        state = (state << 1 | bit) & 0xFFFFFFFF
-    s.random[pe, 0] = state
-    return state & 0xFFFF
 
 
 # --- Scalar instructions ---------------------------------------------------------------------
@@ -424,7 +224,7 @@ def _rare(s, pe, ins, row, now):
             s.tsc[pe, 1] = now
         s.tsc[pe, 0] = ins[3]
     elif op == RANDOM:
-        reg[d] = _random16(s, pe)
+        reg[d] = random16(s, pe)
     elif op == SET_RANDOM:
         s.random[pe, 1] = reg[ins[3]]
     elif op == GET_CONFIG:
@@ -541,7 +341,7 @@ def execute(s, pe, now, most):
             if t > now and (op == SET_CONFIG or op == GET_CONFIG or op == QUEUE_FLUSH):
                 pc -= 1  # routers and queues are seen and changed in the instruction's own cycle
                 break
-            if op == SET_CONFIG and _on_its_way(s, pe, reg[ins[3]]):
+            if op == SET_CONFIG and on_its_way(s, pe, reg[ins[3]]):
                 s.mode[pe], s.wake[pe], s.threads[pe, MAIN, T_STALL] = LEAVING, now, C_STALL_OUT
                 return False
             cost += _rare(s, pe, ins, row, t)
@@ -593,7 +393,7 @@ def _oldest_wavelet(s, pe, now):
         ready = head >> READY_SHIFT
         if ready < since:
             if head & CONTROL and ready <= now and s.control_entry[code, head >> 16 & 0x3F] < 0:
-                _pop_wavelet(s, pe, color)
+                pop_wavelet(s, pe, color)
                 s.clock[MOVED] += 1
                 since = min(since, now + 1)
             elif head & CONTROL or s.data_entry[code, color] >= 0:
@@ -604,7 +404,7 @@ def _oldest_wavelet(s, pe, now):
 @njit(cache=True, inline="never")
 def _begin_wavelet(s, pe, color, now):
     """Start the data or control task of a color's first wavelet."""
-    code, head = s.code_of[pe], _pop_wavelet(s, pe, color)
+    code, head = s.code_of[pe], pop_wavelet(s, pe, color)
     if head & CONTROL:
         id_ = head >> 16 & 0x3F
         _give_arguments(s, pe, s.control_params[code, id_], head)
@@ -654,7 +454,7 @@ def dispatch(s, pe, now):
             activate(s, pe, np.int64(TEARDOWN_TASK))
     soonest = NEVER
     if s.config[pe, FLUSHING]:
-        _flush_empty(s, pe)
+        flush_empty(s, pe)
         if s.config[pe, FLUSHING]:
             soonest = now + 1
     if s.arrivals[pe] >= 0:
